@@ -4,7 +4,7 @@ A family's labels take few values, whatever strangers and S3 do: names of the co
 words that this code knows.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -65,7 +65,7 @@ class NodeState:
     cluster: Cluster | None = None
     """None for a node by itself."""
     exchange: SwarmExchange | None = None
-    feeds: Sequence[EventFeed] = ()
+    feeds: Collection[EventFeed] = ()
     sidecars: Mapping[str, int] = field(default_factory=dict)
 
 

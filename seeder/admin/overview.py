@@ -6,7 +6,7 @@ What grows with the number of objects is made in slices, so that other tasks run
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -132,7 +132,7 @@ class Overview:
     """What lets clients in by their networks."""
     certificate: LiveCertificate | None = None
     """Of the listeners with TLS, if there are any."""
-    feeds: Sequence[EventFeed] = ()
+    feeds: Collection[EventFeed] = ()
     """What tells of objects before they are listed."""
     sidecar_counts: Mapping[str, int] = field(default_factory=Counter)
     """Torrents written beside their objects, by what became of that."""

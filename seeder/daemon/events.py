@@ -1,8 +1,7 @@
 """The sources of events of a node: its webhooks, and the readers of its queues."""
 
 import time
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 import trio
 
@@ -22,33 +21,71 @@ EVENTS = "events"
 
 
 class EventSources:
-    """All of them; `hearer` is told of the news, `tokens` are those of the webhooks by name."""
+    """All of them; `hearer` is told of the news."""
 
     def __init__(self, config: Config, tokens: Mapping[str, str], hearer: Hearer) -> None:
-        self._config = config
-        self.feeds = {
-            each.name: EventFeed(
-                each.name,
-                each.origin,
-                "webhook" if each.sqs is None else "sqs",
-                hearer,
-                Aside(config.state_directory / EVENTS / each.name),
-            )
-            for each in config.events
-        }
+        self._origins = config.origins
+        self._directory = config.state_directory / EVENTS
+        self._hearer = hearer
+        self._settings: dict[str, EventSettings] = {}
+        self._readings: dict[str, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
+        """Where the queues are read, while they are."""
+        self.feeds: dict[str, EventFeed] = {}
+        """By name; the same dictionary as long as the node runs."""
         self.webhooks = Webhooks(self.feeds, tokens)
+        self.apply(config.events, tokens)
 
     async def run(self) -> None:
         """Read the queues until cancelled."""
         async with trio.open_nursery() as nursery:
-            for each in self._config.events:
-                if each.sqs is not None:
-                    nursery.start_soon(partial(self._read, each, each.sqs))
+            self._nursery = nursery
+            for settings in self._settings.values():
+                self._begin(settings)
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
 
-    async def _read(self, settings: EventSettings, url: str) -> None:
-        queue = make_queue(self._config.origins[settings.origin], settings, url)
+    def apply(self, sources: Sequence[EventSettings], tokens: Mapping[str, str]) -> None:
+        """Have exactly these sources from now on, of origins that are known.
+
+        One whose settings are as they were goes on undisturbed. `tokens` are those of the webhooks,
+        by name.
+        """
+        wanted = {each.name: each for each in sources}
+        for name, settings in list(self._settings.items()):
+            if wanted.get(name) != settings:
+                del self._settings[name], self.feeds[name]
+                if (reading := self._readings.pop(name, None)) is not None:
+                    reading.cancel()
+        for name, settings in wanted.items():
+            if name not in self._settings:
+                self._settings[name] = settings
+                self.feeds[name] = self._feed(settings)
+                self._begin(settings)
+        self.webhooks.tokens = tokens
+
+    def _feed(self, settings: EventSettings) -> EventFeed:
+        return EventFeed(
+            settings.name,
+            settings.origin,
+            "webhook" if settings.sqs is None else "sqs",
+            self._hearer,
+            Aside(self._directory / settings.name),
+        )
+
+    def _begin(self, settings: EventSettings) -> None:
+        if self._nursery is not None and settings.sqs is not None:
+            scope = self._readings[settings.name] = trio.CancelScope()
+            queue = make_queue(self._origins[settings.origin], settings, settings.sqs)
+            self._nursery.start_soon(_read, queue, self.feeds[settings.name], scope)
+
+
+async def _read(queue: EventQueue, feed: EventFeed, scope: trio.CancelScope) -> None:
+    with scope:
         async with running(queue.run):
-            await QueueReader(queue, self.feeds[settings.name]).run()
+            await QueueReader(queue, feed).run()
 
 
 def make_queue(origin: OriginSettings, settings: EventSettings, url: str) -> EventQueue:

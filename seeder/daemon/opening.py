@@ -179,7 +179,7 @@ async def open_node(
             certificate=certificate,
             seeded=lambda: placement.seeded,
             exchange=exchange,
-            feeds=tuple(events.feeds.values()),
+            feeds=events.feeds.values(),
             sidecar_counts=sidecars.counts,
             sidecar_fault=lambda: sidecars.fault,
         )

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from seeder.config.sections import Config
 from seeder.control.tokens import read_token
 from seeder.daemon.node import Node
 from seeder.errors import ConfigError, SeederError
+from seeder.events.tokens import read_tokens
 from seeder.gateway.access import ReadKey
 from seeder.gateway.keys import read_keys
 from seeder.ledger.spending import prices_of
@@ -53,15 +54,15 @@ LIVE_TLS = (
 LIVE_TOKEN = ("token_file", "token_credential")
 """Those of [admin]."""
 RESTARTED = (
-    *("state_directory", "origins", "events"),
+    *("state_directory", "origins"),
     *("tracker", "peer", "gateway", "cache", "admin", "cluster"),
 )
 """What a reload doesn't change, but for those keys."""
 
 
 async def reload(node: Node, path: Path | None, instance: str | None = None) -> ReloadReport:
-    """Take over the file's objects, access keys, budget, prices, [log], `watch`, the live keys of
-    [peer] and [tracker], and the token of [admin]; return what became of it.
+    """Take over the file's objects, sources of events, access keys, budget, prices, [log], `watch`,
+    the live keys of [peer] and [tracker], and the tokens; return what became of it.
 
     A broken file changes nothing. The certificate is read again; if that can't be used, all else
     goes on. `instance` is what %i stands for in the file.
@@ -77,6 +78,8 @@ class _Read:
 
     config: Config
     keys: Sequence[ReadKey]
+    tokens: Mapping[str, str]
+    """Of the webhooks, by name."""
     token: str | None
     served: Config
     """The running configuration with the live keys of [peer] and [tracker]."""
@@ -87,8 +90,10 @@ async def _read(node: Node, path: Path | None, instance: str | None) -> _Read:
     """Read the configuration and its secrets; ConfigError."""
     config = await trio.to_thread.run_sync(load, path, instance)
     keys = await trio.to_thread.run_sync(read_keys, config.gateway)
+    tokens = await trio.to_thread.run_sync(read_tokens, config.events)
     token = await trio.to_thread.run_sync(read_token, config.admin)
-    missing = {settings.origin for settings in config.objects} - node.foundation.origins.keys()
+    wanted = {each.origin for each in config.objects} | {each.origin for each in config.events}
+    missing = wanted - node.foundation.origins.keys()
     if missing:
         why = f"origin {', '.join(sorted(missing))} is new, which needs a restart"
         raise ConfigError([why])
@@ -96,7 +101,7 @@ async def _read(node: Node, path: Path | None, instance: str | None) -> _Read:
     peer = node.config.peer.model_copy(update=live)
     tracker = _tracker(node.config.tracker, config.tracker)
     served = node.config.model_copy(update={"peer": peer, "tracker": tracker})
-    return _Read(config, keys, token, served, _announce_url(node, config, served))
+    return _Read(config, keys, tokens, token, served, _announce_url(node, config, served))
 
 
 async def _reload(node: Node, path: Path | None, instance: str | None) -> ReloadReport:
@@ -139,11 +144,13 @@ async def _reload(node: Node, path: Path | None, instance: str | None) -> Reload
     except SeederError as error:
         _LOG.error("not all objects of %s are taken up: %s", name, error)
         outcome, reason = "partial", f"not all objects are taken up: {error}"
+    node.events.apply(config.events, read.tokens)
     before = node.config
     node.config = before.model_copy(
         update={
             "watch": config.watch,
             "objects": config.objects,
+            "events": config.events,
             "peer": peer,
             "tracker": tracker,
             "gateway": gateway,

@@ -17,11 +17,11 @@ _BEARER = b"bearer "
 
 
 class Webhooks:
-    """The webhooks by name, each with its token."""
+    """The webhooks by name, each with its token; both may change."""
 
     def __init__(self, feeds: Mapping[str, EventFeed], tokens: Mapping[str, str]) -> None:
         self._feeds = feeds
-        self._tokens = {name: token.encode() for name, token in tokens.items()}
+        self.tokens = tokens
 
     def wanted(self, request: Request) -> int:
         """Return how many bytes are read of a request's body: none from who has no token."""
@@ -43,10 +43,10 @@ class Webhooks:
 
     def _feed(self, request: Request) -> EventFeed | None:
         name = request.path.removeprefix(PATH).partition(b"/")[0].decode("latin-1")
-        return self._feeds.get(name) if name in self._tokens else None
+        return self._feeds.get(name) if name in self.tokens else None
 
     def _admits(self, feed: EventFeed, request: Request) -> bool:
-        token = self._tokens[feed.name]
+        token = self.tokens[feed.name].encode()
         return any(hmac.compare_digest(given, token) for given in _given(request))
 
 

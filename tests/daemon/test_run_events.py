@@ -12,11 +12,9 @@ from moto.server import ThreadedMotoServer
 
 from seeder.admin.notices import notices
 from seeder.config.events import EventSettings
-from seeder.config.load import load
 from seeder.config.objects import ObjectSettings
 from seeder.config.sections import Config
 from seeder.daemon.node import Node
-from seeder.daemon.reload import reload
 from seeder.errors import ConfigError
 from seeder.torrent.publications import State
 from tests.admin.support import samples_of
@@ -154,19 +152,3 @@ async def test_a_token_that_cannot_be_read_is_told_before_anything_is_served(
     assert caught.group_contains(
         ConfigError, match=r"events\[0\]: the token of minio: .* can't be read"
     )
-
-
-@pytest.fixture
-def file_with_events(file: Path, token_file: Path) -> Path:
-    text = f'\n[[events]]\nname = "minio"\ntoken_file = "{token_file}"\n'
-    path = file.with_name("events.toml")
-    path.write_text(file.read_text() + text)
-    return path
-
-
-async def test_other_sources_take_a_restart(
-    file: Path, file_with_events: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with serving(load(file)) as node:
-        await reload(node, file_with_events)
-    assert "events changed in" in caplog.text
