@@ -18,8 +18,7 @@ from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
 from seeder.cluster.members import Membership
 from seeder.cluster.scripts import LEASE
-from seeder.cluster.store import Argument, Reply, Store, listed, numbered, reason_of, texted
-from seeder.errors import StoreAway
+from seeder.cluster.store import Argument, Reply, Store, listed, numbered, texted
 from seeder.ledger.budget import Budget, Grant, Stake
 from seeder.ledger.limits import Resource
 from seeder.units import MIB
@@ -71,13 +70,8 @@ class BudgetLease:
         if not stakes:
             self._health.works("budget")
             return
-        try:
-            await self._lease(stakes)
-        except (StoreAway, ValueError) as error:
-            self._health.failed("budget", reason_of(error))
+        if not await self._health.attempt("budget", self._lease(stakes)):
             self._budget.share(self._fair_parts(), self._nodes)
-        else:
-            self._health.works("budget")
 
     async def _lease(self, stakes: tuple[Stake, ...]) -> None:
         arguments: list[Argument] = [self._membership.name, LEASE_HOLDS]

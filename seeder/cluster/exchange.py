@@ -30,7 +30,6 @@ from seeder.cluster.store import (
     Store,
     StreamEntry,
     listed,
-    reason_of,
     texted,
 )
 from seeder.errors import StoreAway
@@ -159,10 +158,7 @@ class SwarmExchange:
     async def _keep_telling(self) -> None:
         while True:
             await trio.sleep(TELL_EVERY)
-            try:
-                await self._tell_news()
-            except (StoreAway, ValueError) as error:
-                self._health.failed("swarms", reason_of(error))
+            if not await self._health.attempt("swarms", self._tell_news()):
                 await trio.sleep(RETRY)
 
     async def _tell_news(self) -> None:
@@ -237,7 +233,6 @@ class SwarmExchange:
         )
         self.copies.told()
         self.statistics.told += len(pairs)
-        self._health.works("swarms")
 
     # -- hearing
 
@@ -245,11 +240,7 @@ class SwarmExchange:
         while not self._clock.is_known:  # noqa: ASYNC110  (the clock has no events)
             await trio.sleep(TELL_EVERY)
         while True:
-            try:
-                await self._hear_some()
-                self._health.works("news")
-            except (StoreAway, ValueError) as error:
-                self._health.failed("news", reason_of(error))
+            if not await self._health.attempt("news", self._hear_some()):
                 self._unsure = True
                 await trio.sleep(RETRY)
 
@@ -362,10 +353,7 @@ class SwarmExchange:
     async def _keep_reading(self) -> None:
         while True:
             await trio.sleep(2 * TELL_EVERY)
-            try:
-                await self._read_wanted()
-            except (StoreAway, ValueError) as error:
-                self._health.failed("swarms", reason_of(error))
+            if not await self._health.attempt("peers", self._read_wanted()):
                 await trio.sleep(RETRY)
 
     async def _read_wanted(self) -> None:

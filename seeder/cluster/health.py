@@ -4,8 +4,10 @@ No I/O.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+from seeder.cluster.store import reason_of
+from seeder.errors import StoreAway
 from seeder.units import rounded_time
 
 _LOG = logging.getLogger(__name__)
@@ -38,6 +40,16 @@ class Health:
     def up(self) -> bool:
         """Whether all parts work."""
         return not self._faults
+
+    async def attempt(self, part: str, step: Awaitable[object]) -> bool:
+        """Await what a part asks of the store; tell whether the store did it."""
+        try:
+            await step
+        except (StoreAway, ValueError) as error:
+            self.failed(part, reason_of(error))
+            return False
+        self.works(part)
+        return True
 
     def failed(self, part: str, reason: str) -> None:
         """Note that a part of the sharing fails."""

@@ -7,6 +7,18 @@ No I/O.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class MapKeys(NamedTuple):
+    """The keys of a map that all nodes have."""
+
+    values: bytes
+    """A hash: the values by name."""
+    changes: bytes
+    """A sorted set: the names by the number of their last change."""
+    ends: bytes
+    """A sorted set: the names of those that end, by when (Unix s)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +29,9 @@ class Keys:
 
     def _key(self, *names: str) -> bytes:
         return ":".join((self.prefix, *names)).encode()
+
+    def _map(self, name: str) -> MapKeys:
+        return MapKeys(self._key(name), self._key(name, "changes"), self._key(name, "ends"))
 
     @property
     def nodes(self) -> bytes:
@@ -64,49 +79,24 @@ class Keys:
         return self._key("wants")
 
     @property
-    def passkeys(self) -> bytes:
-        """A hash: for whom passkeys were made, and whose are revoked, as `register` writes it."""
-        return self._key("passkeys")
+    def passkeys(self) -> MapKeys:
+        """For whom passkeys were made, and whose are revoked."""
+        return self._map("passkeys")
 
     @property
-    def passkey_changes(self) -> bytes:
-        """A sorted set: the names of those entries, by the number of their last change."""
-        return self._key("passkeys", "changes")
+    def passkey_secrets(self) -> MapKeys:
+        """What nodes sign passkeys with, and since when."""
+        return self._map("signers")
 
     @property
-    def passkey_ends(self) -> bytes:
-        """A sorted set: the names of those that end, by when (Unix s)."""
-        return self._key("passkeys", "ends")
+    def bans(self) -> MapKeys:
+        """What was last said of each network that is kept out, or was."""
+        return self._map("banned")
 
     @property
-    def passkey_secrets(self) -> bytes:
-        """A sorted set: what nodes sign passkeys with, by when it was first told (Unix us)."""
-        return self._key("passkeys", "secrets")
-
-    @property
-    def bans(self) -> bytes:
-        """A hash: what was last said of each network that is kept out, or was."""
-        return self._key("bans")
-
-    @property
-    def ban_changes(self) -> bytes:
-        """The number of the last change of that."""
-        return self._key("bans", "changes")
-
-    @property
-    def entries(self) -> bytes:
-        """A hash: what was said last of each entry that was added, as `entries` writes it."""
-        return self._key("entries")
-
-    @property
-    def entry_changes(self) -> bytes:
-        """A sorted set: the names of those, by the number of their last change."""
-        return self._key("entries", "changes")
-
-    @property
-    def entry_ends(self) -> bytes:
-        """A sorted set: the names of those that were removed, by when (Unix us)."""
-        return self._key("entries", "ends")
+    def entries(self) -> MapKeys:
+        """What was said last of each entry that was added."""
+        return self._map("entries")
 
     @property
     def udp_secret(self) -> bytes:

@@ -18,8 +18,7 @@ import trio
 from seeder.cluster.clock import SharedClock
 from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
-from seeder.cluster.store import Reply, Script, Store, listed, numbered, reason_of, texted
-from seeder.errors import StoreAway
+from seeder.cluster.store import Reply, Script, Store, listed, numbered, texted
 from seeder.files import parse_json
 
 _LOG = logging.getLogger(__name__)
@@ -195,12 +194,7 @@ class Membership:
                     await self._try_beat(leave=True)
 
     async def _try_beat(self, *, leave: bool = False) -> None:
-        try:
-            await self._beat(leave)
-        except (StoreAway, ValueError) as error:
-            self._health.failed("members", reason_of(error))
-        else:
-            self._health.works("members")
+        await self._health.attempt("members", self._beat(leave))
 
     async def _beat(self, leave: bool) -> None:
         clock = trio.current_time

@@ -10,7 +10,9 @@ import trio
 import trio.testing
 
 from seeder.cluster.cluster import Cluster, make_cluster
+from seeder.cluster.store import Store
 from seeder.config.node import ClusterSettings
+from seeder.errors import StoreAway
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest
 from seeder.tracker.policy import SwarmPolicy
@@ -145,6 +147,28 @@ def make_tracker(node: MakeNode, nursery: trio.Nursery) -> MakeTracker:
         return tracker
 
     return make
+
+
+class Unsteady:
+    """A store that loses and doubles what is asked, by turns."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._turn = 0
+
+    async def run(self, *words: Any) -> Any:
+        self._turn += 1
+        if self._turn % 4 == 1:
+            raise StoreAway("was lost on the way")
+        reply = await self._store.run(*words)
+        if self._turn % 4 == 2:
+            raise StoreAway("its answer was lost on the way")
+        if self._turn % 4 == 3:
+            reply = await self._store.run(*words)
+        return reply
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
 
 async def until(condition: Callable[[], bool], what: str = "what was waited for") -> None:

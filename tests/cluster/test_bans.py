@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 import trio
 
-from seeder.cluster import bans as shared
-from seeder.cluster.store import Store
-from seeder.errors import StoreAway
+from seeder.cluster import mapping as shared
 from seeder.net.addresses import IPNetwork
 from seeder.net.bans import KEPT_FOR, Ban, Bans
-from tests.cluster.support import MakeNode, RunningNode, until
+from tests.cluster.support import MakeNode, RunningNode, Unsteady, until
 from tests.support.redis import RedisServer
 
 
@@ -98,29 +96,10 @@ async def test_what_is_said_while_the_store_is_away_holds_at_all_when_it_is_back
     await until(lambda: c.held() == {B})
 
 
-class Unsteady:
-    """A store that loses and doubles what is asked, by turns."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._turn = 0
-
-    async def run(self, *words: Any) -> Any:
-        self._turn += 1
-        if self._turn % 4 == 1:
-            raise StoreAway("was lost on the way")
-        reply = await self._store.run(*words)
-        if self._turn % 4 == 2:
-            raise StoreAway("its answer was lost on the way")
-        if self._turn % 4 == 3:
-            reply = await self._store.run(*words)
-        return reply
-
-
 async def test_what_is_lost_or_doubled_changes_nothing(site: MakeSite) -> None:
     a, b = await site("a"), await site("b")
     for each in (a, b):
-        each.shared._store = Unsteady(each.shared._store)  # type: ignore[assignment]
+        each.shared._map._store = Unsteady(each.shared._map._store)
     for number in range(20):
         a.say(ip_network(number))
         b.say(ip_network(number), lifted=number % 2 == 0)
@@ -128,20 +107,29 @@ async def test_what_is_lost_or_doubled_changes_nothing(site: MakeSite) -> None:
     await until(lambda: a.bans == b.bans and len(list(a.bans)) == 20)
 
 
-async def test_what_is_over_for_a_day_leaves_the_store_with_the_next_change(
-    site: MakeSite, redis: RedisServer
+async def test_what_is_over_for_a_day_leaves_the_store_and_isnt_told_again(
+    site: MakeSite, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a = await site("a")
+    begun: list[bool] = []
+    monkeypatch.setattr(a.shared._map, "begin_anew", lambda: begun.append(True))
     a.say(A, at=1.0, until=time.time() - KEPT_FOR - 5)
     a.say(B)
-    await until(lambda: redis.ask("HKEYS", "seeder:bans").split() == [str(B)])
+    a.say(C, at=2.0, until=time.time() - KEPT_FOR + 2)
+    await until(lambda: set(redis.ask("HKEYS", "seeder:banned").split()) == {str(B), str(C)})
+    await until(lambda: redis.ask("HKEYS", "seeder:banned") == str(B))
+    a.say(A)
+    await until(lambda: str(A) in redis.ask("HKEYS", "seeder:banned"))
+    assert not begun
 
 
 async def test_what_is_none_is_left_out_and_the_rest_is_heard(
     site: MakeSite, redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name, value in {"x": "1", "y": "1 0 [5]", "z": "x y z", "w": "1 0 nonsense"}.items():
-        redis.ask("HSET", "seeder:bans", name, value)
+    bad = {"x": "1", "y": "1 0 [5]", "z": "x y z", "w": "1 0 nonsense"}
+    for number, (name, value) in enumerate(bad.items()):
+        redis.ask("HSET", "seeder:banned", name, value)
+        redis.ask("ZADD", "seeder:banned:changes", str(number + 1), name)
     a, b = await site("a"), await site("b")
     a.say(A)
     await until(lambda: b.held() == {A})

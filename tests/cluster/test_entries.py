@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.cluster import entries as shared
+from seeder.cluster import mapping as shared
 from seeder.cluster.entries import SharedEntries
 from seeder.config.added import Addition, EntryName, WrittenEntry, read_addition
 from seeder.config.fields import SourceFile
@@ -125,11 +125,11 @@ async def test_what_is_no_entry_keeps_nothing_else_out(
 ) -> None:
     a = await site("a")
     a.say("x", 1)
-    keys = a.node.cluster.keys
-    await until(lambda: not a.shared._untold)
-    redis.ask("HSET", keys.entries.decode(), "bad", "1 0 nonsense")
-    redis.ask("ZADD", keys.entry_changes.decode(), "2000000000000000", "bad")
+    keys = a.node.cluster.keys.entries
+    await until(lambda: not a.shared._map.has_untold)
+    redis.ask("HSET", keys.values.decode(), "bad", "1 0 nonsense")
+    redis.ask("ZADD", keys.changes.decode(), "2000000000000000", "bad")
     b = await site("b")
-    await until(lambda: b.names() == {"x"} and b.shared._doubted)
+    await until(lambda: b.names() == {"x"} and b.shared._map._doubted)
     assert caplog.text.count("has what is none") <= 2
     assert ObjectRef("default", "b", "x") in {name.ref for name in b.found}

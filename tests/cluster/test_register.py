@@ -2,17 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
-from seeder.cluster import register as shared
+from seeder.cluster import mapping as shared
 from seeder.cluster.register import SharedRegister
-from seeder.cluster.store import Store
-from seeder.errors import StoreAway
 from seeder.tracker.register import Register
-from tests.cluster.support import MakeNode, RunningNode, until
+from tests.cluster.support import MakeNode, RunningNode, Unsteady, until
 from tests.support.redis import RedisServer
 
 NOW, DAY = 1_800_000_000, 86_400
@@ -123,36 +120,15 @@ async def test_a_store_that_was_set_back_is_told_again(site: MakeSite, redis: Re
     keys = ["seeder:passkeys", "seeder:passkeys:changes"]
     for key in keys:
         redis.ask("HDEL" if key == keys[0] else "ZREM", key, "ralice")
+    redis.ask("ZADD", keys[1], "1", "")
     c = await site("c")
     await until(lambda: c.is_shut_out("alice"))
-
-
-class Unsteady:
-    """A store that loses and doubles what is asked, by turns."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._turn = 0
-
-    async def run(self, *words: Any) -> Any:
-        self._turn += 1
-        if self._turn % 4 == 1:
-            raise StoreAway("was lost on the way")
-        reply = await self._store.run(*words)
-        if self._turn % 4 == 2:
-            raise StoreAway("its answer was lost on the way")
-        if self._turn % 4 == 3:
-            reply = await self._store.run(*words)
-        return reply
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
 
 async def test_what_is_lost_or_doubled_changes_nothing(site: MakeSite) -> None:
     a, b = await site("a"), await site("b")
     for each in (a, b):
-        each.shared._store = Unsteady(each.shared._store)
+        each.shared._entries._store = Unsteady(each.shared._entries._store)
     for number in range(20):
         a.issue(f"n{number}")
         b.revoke(f"n{number - 1}")
@@ -193,7 +169,7 @@ async def test_a_stop_tells_what_is_left_and_needs_no_store(
     site: MakeSite, redis: RedisServer
 ) -> None:
     a, b = await site("a"), await site("b")
-    a.shared._hurried = trio.Event()
+    a.shared._entries._hurried = trio.Event()
     a.register.revoke("alice", NOW)
     a.shared.offer(a.register)
     await a.node.stop()
@@ -215,8 +191,8 @@ async def test_what_is_over_for_long_goes_and_every_key_expires(
     await until(lambda: redis.ask("HKEYS", "seeder:passkeys") == "rbob")
     a.issue("carol", now=NOW + 10 * DAY)
     await until(lambda: redis.ask("HLEN", "seeder:passkeys") == "3")
-    names = [name for name in redis.ask("KEYS", "*").split() if "passkeys" in name]
-    assert len(names) == 4
+    names = [x for x in redis.ask("KEYS", "*").split() if "passkeys" in x or "signers" in x]
+    assert len(names) == 5
     assert all(int(redis.ask("TTL", name)) > 0 for name in names)
 
 
@@ -228,7 +204,8 @@ async def test_all_nodes_have_the_secrets_of_all_in_one_order(
     await until(lambda: b.shared.secrets == (SECRETS[1],))
     b.shared.offer_secrets((SECRETS[0],))
     await until(lambda: a.shared.secrets == b.shared.secrets == (SECRETS[1], SECRETS[0]))
-    redis.ask("ZADD", "seeder:passkeys:secrets", "0", "short")
+    redis.ask("HSET", "seeder:signers", "short", "0")
+    redis.ask("ZADD", "seeder:signers:changes", "2000000000000000", "short")
     a.shared.offer_secrets((SECRETS[1], SECRETS[2]))
     await until(lambda: set(b.shared.secrets) == set(SECRETS))
     redis.ask("FLUSHALL")
