@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, get_args
 
 from seeder.events.aside import Aside
-from seeder.s3.notifications import News, parse_notification
+from seeder.s3.notifications import News, Notification, parse_notification
 
 _LOG = logging.getLogger(__name__)
 
 Heard: TypeAlias = Literal["asked", "known", "ignored", "crowded"]
-HEARD: tuple[Heard, ...] = get_args(Heard)
 """What becomes of news: S3 is asked about the object; it is known to be as they say; it isn't
 configured; there are so many that the listing is waited for, or asked for, instead."""
+Outcome: TypeAlias = Heard | Literal["unreadable"]
+OUTCOMES: tuple[Outcome, ...] = (*get_args(Heard), "unreadable")
+"""The last is of a record that can't be read beside others that can."""
 Taken: TypeAlias = Literal["taken", "unreadable", "refused"]
 TAKEN: tuple[Taken, ...] = get_args(Taken)
 """What becomes of a message: the last is one without the right token."""
@@ -43,7 +45,7 @@ class EventFeed:
     hearer: Hearer
     aside: Aside
     messages: Counter[Taken] = field(default_factory=Counter)
-    news: Counter[Heard] = field(default_factory=Counter)
+    news: Counter[Outcome] = field(default_factory=Counter)
     held: int = 0
     """Messages that are kept in the queue until what they tell is taken up."""
     heard_at: float | None = None
@@ -56,7 +58,10 @@ class EventFeed:
     """Since when (Unix s)."""
 
     async def take(self, body: bytes | str) -> Sequence[News]:
-        """Take a message in, and return its news; none of one that can't be read."""
+        """Take a message in, and return its news; none of one that can't be read.
+
+        Of a message that can be read in part, the rest alone is put aside.
+        """
         self.heard_at = time.time()
         try:
             found = parse_notification(body)
@@ -66,7 +71,7 @@ class EventFeed:
             _LOG.warning("events %s: a message can't be read: %s; %s", self.name, error, where)
             return ()
         self.messages["taken"] += 1
-        for each in found:
+        for each in found.news:
             if each.at is not None:
                 self.delay = max(0.0, self.heard_at - each.at)
             try:
@@ -74,7 +79,19 @@ class EventFeed:
             except Exception:
                 # A fault of ours with one of them: the listing finds the object all the same.
                 _LOG.exception("events %s: internal error", self.name)
-        return found
+        if found.unread:
+            self.news["unreadable"] += len(found.unread)
+            await self._put_aside(found)
+        return found.news
+
+    async def _put_aside(self, found: Notification) -> None:
+        where = await self.aside.put(found.rest)
+        count, first = len(found.unread), found.unread[0]
+        _LOG.warning(
+            "events %s: %d of %d records of a message can't be read, %s record %d: %s; %s",
+            *(self.name, count, found.records, "which is" if count == 1 else "the first is"),
+            *(first, found.reason, where),
+        )
 
     def fail(self, reason: str) -> None:
         """Take note that nothing can come; it is logged once."""

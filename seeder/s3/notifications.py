@@ -9,9 +9,10 @@ No I/O.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -47,23 +48,38 @@ class News:
     """When that was (Unix s)."""
 
 
-def parse_notification(body: bytes | str) -> tuple[News, ...]:
-    """Return what a message tells; nothing of S3's test events. ValueError if it is something else.
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What a message tells of objects, and which of its records can't be read."""
 
-    The text of the error shows nothing of the message.
+    news: tuple[News, ...] = ()
+    records: int = 0
+    unread: tuple[int, ...] = ()
+    """Their numbers, from 1."""
+    reason: str = ""
+    """Why the first of them can't be read; it shows nothing of the message."""
+    rest: str = ""
+    """They alone, as JSON."""
+
+
+def parse_notification(body: bytes | str) -> Notification:
+    """Return what a message tells; nothing of S3's test events.
+
+    ValueError if it is something else, or none of its records can be read. The text of the error
+    shows nothing of the message.
     """
     raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     for _ in range(_MOST_ENVELOPES):
         if len(raw) > LARGEST_MESSAGE:
             raise ValueError("it is longer than any message")
         if not raw.strip():
-            return ()
+            return Notification()
         message = _read(raw)
         inner = message.get("Message")
         if isinstance(inner, str) and "TopicArn" in message:
             raw = inner.encode("utf-8", "surrogatepass")  # SNS
             continue
-        return tuple(_news(message))
+        return _told(message, raw)
     raise ValueError("there are too many envelopes around it")
 
 
@@ -79,24 +95,50 @@ def _read(raw: bytes) -> Mapping[str, Any]:
     return message
 
 
-def _news(message: Mapping[str, Any]) -> Iterator[News]:
+def _told(message: Mapping[str, Any], raw: bytes | str) -> Notification:
+    news: list[News] = []
+    unread: dict[int, object] = {}
+    reason, count = "", 0
+    for count, (record, read) in enumerate(_records(message), 1):
+        try:
+            found = read()
+        except ValueError as error:
+            unread[count] = record
+            reason = reason or str(error)
+        else:
+            news += [] if found is None else [found]
+    if unread and not news:
+        raise ValueError(reason)
+    rest = ""
+    if unread:
+        try:
+            rest = json.dumps({"Records": list(unread.values())})
+        except RecursionError:  # deeper for who writes than for who reads
+            rest = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+    return Notification(tuple(news), count, tuple(unread), reason, rest)
+
+
+def _records(
+    message: Mapping[str, Any],
+) -> Iterator[tuple[object, Callable[[], News | None]]]:
+    """Yield the records, each with what reads it: ValueError if that one alone is wrong."""
     records = message.get("Records")
     if isinstance(records, list):
         if len(records) > MOST_RECORDS:
             raise ValueError(f"it has more than {MOST_RECORDS} records")
         for record in records:
-            yield _from_record(_table(record))
+            yield record, partial(_from_record, record)
     elif "detail-type" in message:
-        found = _from_event_bridge(message)
-        if found is not None:
-            yield found
+        yield message, partial(_from_event_bridge, message)
     elif "event_type" in message and "key" in message:
-        yield from _from_seaweed(message)
+        for read in _from_seaweed(message):
+            yield message, read
     elif message and message.get("Event") != "s3:TestEvent":
         raise ValueError("it is no notification of S3, SNS, EventBridge or SeaweedFS")
 
 
-def _from_record(record: Mapping[str, Any]) -> News:
+def _from_record(told_of: object) -> News:
+    record = _table(told_of)
     s3 = _table(record.get("s3"))
     told, name = _table(s3.get("object")), _text(record.get("eventName")) or ""
     key = _text(told.get("key"))
@@ -134,8 +176,8 @@ def _from_event_bridge(message: Mapping[str, Any]) -> News | None:
     )
 
 
-def _from_seaweed(message: Mapping[str, Any]) -> Iterator[News]:
-    """Yield what the filer tells of its file /buckets/BUCKET/KEY, which may have moved."""
+def _from_seaweed(message: Mapping[str, Any]) -> Iterator[Callable[[], News]]:
+    """Yield the readers of what the filer tells of its file /buckets/BUCKET/KEY, which may move."""
     detail = message.get("message")
     told = detail if isinstance(detail, dict) else {}
     path, kind = _text(message.get("key")) or "", message.get("event_type")
@@ -151,7 +193,9 @@ def _from_seaweed(message: Mapping[str, Any]) -> Iterator[News]:
     for each, removed in paths:
         bucket, slash, key = each.removeprefix(_SEAWEED_ROOT).partition("/")
         if each.startswith(_SEAWEED_ROOT) and slash:
-            yield _checked(bucket, key, removed=removed, told={}, etag=None, version=None, at=None)
+            yield partial(
+                _checked, bucket, key, removed=removed, told={}, etag=None, version=None, at=None
+            )
 
 
 def _checked(

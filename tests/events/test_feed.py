@@ -36,6 +36,23 @@ async def test_what_cannot_be_read_is_set_aside_with_a_line_that_shows_nothing_o
     assert "poison" not in caplog.text
 
 
+async def test_a_bad_record_is_set_aside_alone_with_a_line_that_names_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ears = Ears()
+    feed = feed_of(ears, tmp_path / "aside")
+    [good] = S3_EVENT["Records"]
+    await feed.take(json.dumps({"Records": [good, {"poison": 1}, good]}))
+    assert ears.keys == ["a b+c/ü.bin"] * 2
+    assert (feed.messages, feed.news) == ({"taken": 1}, {"asked": 2, "unreadable": 1})
+    assert kept(tmp_path / "aside") == {b'{"Records": [{"poison": 1}]}': 1}
+    [line] = caplog.messages
+    assert line.startswith(
+        "events uploads: 1 of 3 records of a message can't be read, which is record 2: a part of it"
+        f" is missing; it is kept in {tmp_path}/aside/"
+    )
+
+
 async def test_what_is_set_aside_has_bounds(tmp_path: Path) -> None:
     aside = Aside(tmp_path)
     for number in range(MOST_FILES + 5):

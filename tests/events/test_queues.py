@@ -143,6 +143,22 @@ async def test_a_poisoned_message_is_set_aside_and_never_comes_again(
     assert caplog.text.count("can't be read") == 1
 
 
+async def test_a_message_with_a_bad_record_is_deleted_once_its_good_ones_are_taken_up(
+    autojump_clock: MockClock, reading: Reading, tmp_path: Path
+) -> None:
+    [good] = json.loads(message("slow"))["Records"]
+    reading.letters.bodies = {"1": json.dumps({"Records": ["poison", good]})}
+    reading.ears.busy.add("slow")
+    async with reading.running():
+        await trio.sleep(3 * HIDDEN)
+        assert reading.ears.keys == ["slow"]
+        assert list(reading.letters.bodies) == ["1"]
+        assert reading.letters.received == ["1"]
+        reading.ears.busy.clear()
+        await reading.until(lambda: not reading.letters.bodies)
+    assert kept(tmp_path) == {b'{"Records": ["poison"]}': 1}
+
+
 async def test_nothing_is_held_for_ever_or_without_bound(
     autojump_clock: MockClock, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:

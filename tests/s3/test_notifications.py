@@ -18,29 +18,36 @@ AT = 1796148000.0
 """2026-12-01T18:00:00Z."""
 
 
+def news_of(body: str) -> tuple[News, ...]:
+    """Return what a message tells, which can be read in all its parts."""
+    found = parse_notification(body)
+    assert (found.unread, found.reason, found.rest) == ((), "", "")
+    return found.news
+
+
 def test_s3s_own_form_is_read_with_its_encoded_key() -> None:
-    assert parse_notification(json.dumps(S3_EVENT)) == (
+    assert news_of(json.dumps(S3_EVENT)) == (
         News("quotes", "a b+c/ü.bin", False, "v1", "d41d8", 1024, AT),
     )
 
 
 def test_the_same_is_read_in_envelopes() -> None:
-    expected = parse_notification(json.dumps(S3_EVENT))
-    assert parse_notification(json.dumps(sns(S3_EVENT))) == expected
-    bridge = parse_notification(json.dumps(EVENT_BRIDGE))
-    assert parse_notification(json.dumps(sns(EVENT_BRIDGE))) == bridge
+    expected = news_of(json.dumps(S3_EVENT))
+    assert news_of(json.dumps(sns(S3_EVENT))) == expected
+    bridge = news_of(json.dumps(EVENT_BRIDGE))
+    assert news_of(json.dumps(sns(EVENT_BRIDGE))) == bridge
     assert bridge == (News("quotes", "a b+c", False, "v1", "d41d8", 1024, AT),)
 
 
 def test_minio_ceph_and_seaweedfs_are_read() -> None:
-    assert parse_notification(json.dumps(MINIO_EVENT)) == (
+    assert news_of(json.dumps(MINIO_EVENT)) == (
         News("quotes", "a b+c", False, None, "d41d8", 1024, AT),
     )
     # Ceph writes keys as they are.
-    assert parse_notification(json.dumps(CEPH_EVENT)) == (
+    assert news_of(json.dumps(CEPH_EVENT)) == (
         News("quotes", "a b+c%20", False, None, "d41d8", 1024, AT),
     )
-    assert parse_notification(json.dumps(SEAWEED_EVENT)) == (News("quotes", "dir/a b+c"),)
+    assert news_of(json.dumps(SEAWEED_EVENT)) == (News("quotes", "dir/a b+c"),)
 
 
 def test_a_file_that_was_moved_in_seaweedfs_is_gone_there_and_new_here() -> None:
@@ -48,7 +55,7 @@ def test_a_file_that_was_moved_in_seaweedfs_is_gone_there_and_new_here() -> None
         "event_type": "rename",
         "message": {"new_parent_path": "/buckets/quotes/new", "new_entry": {"name": "d"}},
     }
-    assert parse_notification(json.dumps(moved)) == (
+    assert news_of(json.dumps(moved)) == (
         News("quotes", "dir/a b+c", True),
         News("quotes", "new/d"),
     )
@@ -56,23 +63,23 @@ def test_a_file_that_was_moved_in_seaweedfs_is_gone_there_and_new_here() -> None
 
 def test_directories_and_other_files_of_seaweedfs_are_no_news() -> None:
     directory = SEAWEED_EVENT | {"message": {"new_entry": {"name": "d", "is_directory": True}}}
-    assert parse_notification(json.dumps(directory)) == ()
-    assert parse_notification(json.dumps(SEAWEED_EVENT | {"key": "/etc/iam.json"})) == ()
+    assert news_of(json.dumps(directory)) == ()
+    assert news_of(json.dumps(SEAWEED_EVENT | {"key": "/etc/iam.json"})) == ()
 
 
 @pytest.mark.parametrize("name", ["ObjectRemoved:Delete", "s3:ObjectRemoved:DeleteMarkerCreated"])
 def test_what_was_removed_is_told_so(name: str) -> None:
     [record] = S3_EVENT["Records"]
-    [news] = parse_notification(json.dumps({"Records": [record | {"eventName": name}]}))
+    [news] = news_of(json.dumps({"Records": [record | {"eventName": name}]}))
     assert news.removed
-    [news] = parse_notification(json.dumps(EVENT_BRIDGE | {"detail-type": "Object Deleted"}))
+    [news] = news_of(json.dumps(EVENT_BRIDGE | {"detail-type": "Object Deleted"}))
     assert news.removed
 
 
 def test_messages_that_tell_nothing_are_no_mistake() -> None:
     test_event = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "quotes"}
     for quiet in (json.dumps(test_event), "{}", "", '{"Records": []}'):
-        assert parse_notification(quiet) == ()
+        assert news_of(quiet) == ()
 
 
 @pytest.mark.parametrize(
@@ -104,4 +111,24 @@ def test_anything_else_is_a_value_error_in_a_few_words(body: str | bytes) -> Non
 def test_what_is_odd_beside_the_name_is_left_out() -> None:
     odd = {"key": "k", "size": -1, "eTag": ["x"], "versionId": 7}
     record = {"eventTime": "yesterday", "s3": {"bucket": {"name": "b"}, "object": odd}}
-    assert parse_notification(json.dumps({"Records": [record]})) == (News("b", "k"),)
+    assert news_of(json.dumps({"Records": [record]})) == (News("b", "k"),)
+
+
+def test_a_record_that_cannot_be_read_takes_no_other_with_it() -> None:
+    [good] = S3_EVENT["Records"]
+    nameless = {"s3": {"bucket": {"name": "b"}, "object": {}}}
+    found = parse_notification(json.dumps(sns({"Records": [good, nameless, good, 7]})))
+    assert found.news == 2 * news_of(json.dumps(S3_EVENT))
+    assert (found.records, found.unread, found.reason) == (4, (2, 4), "it names no key")
+    assert json.loads(found.rest) == {"Records": [nameless, 7]}
+
+
+def test_one_name_of_a_moved_file_that_is_wrong_takes_the_other_not_with_it() -> None:
+    moved = SEAWEED_EVENT | {
+        "event_type": "rename",
+        "message": {"new_parent_path": "/buckets/quotes/" + "n" * 1025, "new_entry": {"name": "d"}},
+    }
+    found = parse_notification(json.dumps(moved))
+    assert found.news == (News("quotes", "dir/a b+c", True),)
+    assert (found.records, found.unread) == (2, (2,))
+    assert json.loads(found.rest) == {"Records": [moved]}

@@ -28,6 +28,7 @@ from tests.s3.event_samples import (
             {"Service": "Amazon S3", "Event": "s3:TestEvent"},
         )
     ),
+    json.dumps({"Records": [1, *S3_EVENT["Records"]]}).encode(),
     b"[" * 1000,
     b'{"Records": [{"s3": {"bucket": {"name": "\\ud800"}, "object": {"key": "%ff"}}}]}',
 )
@@ -39,8 +40,9 @@ def notification(data: bytes) -> None:
         assert len(str(error)) < 100
         assert str(error).isprintable()
         return
-    assert len(found) <= MOST_RECORDS + 1
-    for news in found:
+    assert len(found.news) + len(found.unread) <= MOST_RECORDS + 1
+    assert len(found.reason) < 100
+    for news in found.news:
         assert 0 < len(news.bucket) <= 255
         assert 0 < len(news.key.encode()) <= 1024
         for text in (news.bucket, news.version_id, news.etag):
