@@ -1,17 +1,15 @@
 """How a published object stands, as the control API tells it."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import trio
 
 from seeder.admin.accounts import Accounts
 from seeder.admin.stalls import StalledObjects
 from seeder.cache.pieces import PieceCache
 from seeder.config.added import EntryName
 from seeder.config.spelling import spelled
+from seeder.control.looks import LookState, told_look
 from seeder.control.operations import JsonObject, OpenObject
 from seeder.gateway.links import Links
 from seeder.ledger.savings import Prices
@@ -33,7 +31,7 @@ class WarmingState(JsonObject):
     """Why they aren't read, or not yet."""
 
 
-class ObjectState(OpenObject):
+class ObjectState(LookState, OpenObject):
     """An object and its torrent; what was counted for it stands beside, as in /status.json."""
 
     origin: str
@@ -65,9 +63,9 @@ class ObjectState(OpenObject):
     """When its entry was added (Unix s)."""
     publish_at: float | None
     """Until when nobody hears of it (Unix s)."""
-    looked_at: float | None
-    """When S3 had been asked about it last, whatever came of that (Unix s); null before."""
     private: bool
+    seeded_here: bool
+    """Whether this node seeds it, and not others of the cluster alone."""
     cached_bytes: int
     """Of its pieces in the cache; the last one counts as a whole one."""
     warming: WarmingState | None
@@ -88,6 +86,10 @@ class Describer:
     stalled: Callable[[], StalledObjects]
     warming_of: Callable[[ObjectRef], tuple[int, str | None] | None]
     """Returns the bytes that are read into the cache, and why it doesn't go on, if so."""
+    is_ours: Callable[[ObjectRef], bool]
+    """Tells whether this node of the cluster seeds an object."""
+    epoch: float
+    """What trio's clock began at (Unix s)."""
 
     def describe(
         self, ref: ObjectRef, stalled: StalledObjects, *, whole: bool = False
@@ -119,10 +121,11 @@ class Describer:
             shadowed=self.additions.is_shadowed(name),
             added_at=None if added is None else added.at / 1e6,
             publish_at=None if settings is None else settings.publish_at,
-            looked_at=self._looked_at(ref),
             private=settings is not None and settings.private,
+            seeded_here=self.is_ours(ref),
             warming=self._warming(publication),
             settings=spelled(settings) if whole and settings is not None else None,
+            **told_look(self.publisher.looked(name), self.epoch),
             **told,
         )
 
@@ -154,12 +157,6 @@ class Describer:
             "seeds": swarm.seeds,
             "cached_bytes": min(held, torrent.pinned.size),
         }
-
-    def _looked_at(self, ref: ObjectRef) -> float | None:
-        rounds = self.publisher.rounds_of(ref)
-        if rounds is None or rounds.looked_at is None:
-            return None
-        return time.time() - (trio.current_time() - rounds.looked_at)
 
     def _warming(self, publication: Publication) -> WarmingState | None:
         found = self.warming_of(publication.ref)
@@ -195,8 +192,11 @@ class Describer:
             shadowed=False,
             added_at=added.at / 1e6,
             publish_at=None,
+            asked_at=None,
             looked_at=None,
+            look_fault=None,
             private=False,
+            seeded_here=self.is_ours(ref),
             cached_bytes=0,
             warming=None,
         )

@@ -288,7 +288,7 @@ class ObjectsResource:
 
     async def _rehash(self, call: ApiCall[NameQuery, Nothing]) -> ApiAnswer:
         ref = self._published(call)
-        self._publisher.rehash(ref)
+        self._publisher.rehashing.ask(ref)
         return self._described(ref, HTTPStatus.ACCEPTED)
 
     async def _warm(self, call: ApiCall[NameQuery, Nothing]) -> ApiAnswer:

@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import trio
+
+from seeder.admin.rows import batched
 from seeder.config.added import EntryName
 from seeder.config.origins import DEFAULT_ORIGIN
 from seeder.config.spelling import spelled
@@ -21,6 +24,7 @@ from seeder.control.entries import (
     refusals,
     written,
 )
+from seeder.control.looks import LookState, told_look
 from seeder.control.operations import (
     AnyOperation,
     ApiAnswer,
@@ -32,6 +36,7 @@ from seeder.control.operations import (
 )
 from seeder.net.slices import Slices
 from seeder.publish.additions import Additions, EntrySource
+from seeder.publish.prefixes import Prefix
 from seeder.publish.publisher import Publisher
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef, PinnedBundle
@@ -48,7 +53,7 @@ class PrefixQuery(QueryObject):
     """Whether the bundle is meant, or else the objects one by one; needed where there are both."""
 
 
-class FollowedPrefix(JsonObject):
+class FollowedPrefix(LookState, JsonObject):
     """A prefix and what is below it."""
 
     origin: str
@@ -68,6 +73,9 @@ class FollowedPrefix(JsonObject):
     """How many are below it, as far as is known."""
     listed_at: float | None
     """When S3 listed it last (Unix s); null for a bundle, and before the first time."""
+    rehashing: int
+    """How many of them still are to have their metainfo made anew, because somebody asked for it
+    at the prefix."""
     settings: dict[str, Any]
     """The keys of its entry that differ from their defaults."""
 
@@ -89,7 +97,10 @@ class PrefixesResource:
         publisher: Publisher,
         additions: Additions,
         warm: Callable[[Iterable[ObjectRef]], None],
+        epoch: float,
     ) -> None:
+        """`epoch` is what trio's clock began at (Unix s)."""
+        self._epoch = epoch
         self._catalog = catalog
         self._publisher = publisher
         self._additions = additions
@@ -220,7 +231,9 @@ class PrefixesResource:
             added_at=None if added is None else added.at / 1e6,
             objects=count,
             listed_at=None if prefix is None else prefix.listed_at,
+            rehashing=self._publisher.rehashing.left(ref) if name.is_followed else 0,
             settings={} if settings is None else spelled(settings),
+            **told_look(self._publisher.looked(name), self._epoch),
         )
 
     async def _list(self, call: ApiCall[PageQuery, Nothing]) -> ApiAnswer:
@@ -296,28 +309,37 @@ class PrefixesResource:
 
     # -- actions
 
-    def _objects(self, name: EntryName) -> list[ObjectRef]:
-        """Return what is published by a prefix."""
-        prefix = self._publisher.prefixes.find(name.ref) if name.is_followed else None
-        return [name.ref] if prefix is None else [prefix.below(key) for key in prefix.objects]
-
     async def _refresh(self, call: ApiCall[PrefixQuery, Nothing]) -> ApiAnswer:
         name = self._find(call)
         self._publisher.refresh(name)
         return self._described(name, HTTPStatus.ACCEPTED)
 
     async def _rehash(self, call: ApiCall[PrefixQuery, Nothing]) -> ApiAnswer:
-        name, slices = self._find(call), Slices()
-        for ref in self._objects(name):
-            self._publisher.rehash(ref)
-            if slices.is_over:
-                await slices.turn()
+        name, rehashing = self._find(call), self._publisher.rehashing
+        prefix = self._publisher.prefixes.find(name.ref) if name.is_followed else None
+        if prefix is None:
+            rehashing.ask(name.ref)
+        else:
+            rehashing.ask_below(name.ref, prefix.objects)
         return self._described(name, HTTPStatus.ACCEPTED)
 
     async def _warm(self, call: ApiCall[PrefixQuery, Nothing]) -> ApiAnswer:
         name = self._find(call)
-        self._warm_up(self._objects(name))
+        prefix = self._publisher.prefixes.find(name.ref) if name.is_followed else None
+        if prefix is None:
+            self._warm_up([name.ref])
+        else:
+            # All of them, whoever asked and went.
+            with trio.CancelScope(shield=True):
+                await self._warm_below(prefix)
         return self._described(name, HTTPStatus.ACCEPTED)
+
+    async def _warm_below(self, prefix: Prefix) -> None:
+        slices = Slices()
+        for some in batched(tuple(prefix.objects)):
+            self._warm_up(map(prefix.below, some))
+            if slices.is_over:
+                await slices.turn()
 
 
 def _is_prefix(entry: object) -> bool:

@@ -4,6 +4,7 @@ for who has the token.
 
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Sequence
 from functools import partial
 from pathlib import Path
@@ -131,6 +132,7 @@ def _operations(node: Node, reloader: Reloader) -> list[AnyOperation]:
     """Return all that can be asked of a node: a resource is named here, and nowhere else."""
     path = node.config.control_socket
     catalog, publisher, additions = node.catalog, node.publisher, node.additions
+    epoch = time.time() - trio.current_time()
     describer = Describer(
         accounts=node.overview.accounts,
         publisher=publisher,
@@ -140,6 +142,8 @@ def _operations(node: Node, reloader: Reloader) -> list[AnyOperation]:
         prices=lambda: node.overview.prices,
         stalled=node.overview.stalled,
         warming_of=node.warmer.progress_of,
+        is_ours=node.warmer.is_ours,
+        epoch=epoch,
     )
     warm = node.warmer.ask
     keys = KeyResource(
@@ -151,7 +155,7 @@ def _operations(node: Node, reloader: Reloader) -> list[AnyOperation]:
     return [
         *NodeResource(node.overview, None if path is None else str(path)).operations(),
         *ObjectsResource(catalog, publisher, additions, describer, warm).operations(),
-        *PrefixesResource(catalog, publisher, additions, warm).operations(),
+        *PrefixesResource(catalog, publisher, additions, warm, epoch).operations(),
         *ReloadResource(node.overview.reloads, reloader.ask).operations(),
         *keys.operations(),
         *PeerResource(PeerRates(node.hub)).operations(),

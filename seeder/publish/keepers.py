@@ -133,12 +133,12 @@ class Keepers:
         """Return the rounds in which an object is looked at, if it is published."""
         return self._keepers.get(ref)
 
-    def rehash(self, ref: ObjectRef) -> bool:
-        """Have an object's metainfo made anew; False if it isn't published."""
+    def rehash(self, ref: ObjectRef) -> Rounds | None:
+        """Have an object's metainfo made anew in its next round; None if it isn't published."""
         keeper = self._keepers.get(ref)
         if keeper is not None:
             keeper.rehash()
-        return keeper is not None
+        return keeper
 
     def handle_fault(self, torrent: Torrent, error: SeederError) -> None:
         """Have a torrent's keeper take note that it can't be served as it is."""

@@ -234,15 +234,25 @@ class _Follower(Rounds):
     async def ask(self, key: str) -> None:
         """Ask S3 about one key, and have what it is published, or withdrawn; SeederError."""
         settings, changes, ref = self.prefix.settings, self._changes, self.prefix.below(key)
+        began_at = trio.current_time()
         try:
             pinned = await self._maker.look(ref, settings, None, None)
             found = as_listed(pinned)
         except ObjectMissing:
             found = None
+        except SeederError as error:
+            self._note_look(ref, began_at, str(error))
+            raise
         async with self._keepers.lock:
             is_ours = changes == self._changes and ref not in self._entries.objects
             if is_ours:  # else it may belong to another entry
                 await self._take_in_one(key, found)
+                self._note_look(ref, began_at)
+
+    def _note_look(self, ref: ObjectRef, began_at: float, fault: str | None = None) -> None:
+        rounds = self._keepers.rounds_of(ref)
+        if rounds is not None:
+            rounds.note_look(began_at, fault)
 
     async def _take_in_one(self, key: str, found: Listed | None) -> None:
         prefix, objects = self.prefix, self.prefix.objects

@@ -3,6 +3,8 @@
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from math import inf
 
 import trio
 
@@ -20,7 +22,8 @@ from seeder.publish.listings import ListingStore
 from seeder.publish.makers import Maker
 from seeder.publish.news import NewsDesk
 from seeder.publish.prefixes import Prefixes
-from seeder.publish.rounds import Rounds, Timetable
+from seeder.publish.rehashing import Rehashing
+from seeder.publish.rounds import Looked, Rounds, Timetable
 from seeder.publish.serving import WITHDRAWN, Audience, Serving
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef
@@ -71,6 +74,9 @@ class Publisher:
         self.news = NewsDesk(catalog, self._keepers, self.prefixes)
         """Hears what S3 tells of its own accord."""
         nursery.start_soon(self.news.run)
+        self.rehashing = Rehashing(self._keepers)
+        """Has metainfo made anew that somebody doubts."""
+        nursery.start_soon(self.rehashing.run)
 
     async def apply(self, objects: Iterable[ObjectSettings]) -> None:
         """Publish exactly these objects; those that ask for the same metainfo as before go on.
@@ -134,14 +140,34 @@ class Publisher:
         """Have S3 asked soon how an object stands, or what is below a prefix; False for others."""
         ref = name.ref
         prefix = None if name.is_followed else self.prefixes.entries.prefix_of(ref)
-        if prefix is not None and self._keepers.rounds_of(ref) is not None:
+        rounds = self._rounds_of(name)
+        if rounds is None:
+            return False
+        if prefix is not None:
+            rounds.note_asked()
             self.news.ask(ref, prefix)
-            return True
-        rounds = self.prefixes if name.is_followed else self._keepers
-        found = rounds.rounds_of(ref)
-        if found is not None:
-            found.wake()
-        return found is not None
+        if prefix is None or self._keepers.torrent_of(ref) is None:
+            rounds.wake()
+        return True
+
+    def _rounds_of(self, name: EntryName) -> Rounds | None:
+        kind = self.prefixes if name.is_followed else self._keepers
+        return kind.rounds_of(name.ref)
+
+    def looked(self, name: EntryName) -> Looked:
+        """Return what came of the last look at an object, or at what is below a prefix.
+
+        What stands below a prefix was looked at when that was listed.
+        """
+        rounds = self._rounds_of(name)
+        if rounds is None:
+            return Looked()
+        own, prefix = rounds.looked, None if name.is_followed else self.prefix_of(name.ref)
+        listing = None if prefix is None else self.prefixes.rounds_of(prefix)
+        listed = Looked() if listing is None else listing.looked
+        if rounds.is_due or (listed.began_at or -inf) < (own.began_at or -inf):
+            return own
+        return replace(listed, asked_at=own.asked_at)
 
     def prefix_of(self, ref: ObjectRef) -> ObjectRef | None:
         """Return the prefix by which an object is published, if it has no entry of its own."""
@@ -149,10 +175,6 @@ class Publisher:
         if settings is None or not name_of(settings).is_followed:
             return None
         return settings.ref
-
-    def rehash(self, ref: ObjectRef) -> bool:
-        """Have an object's metainfo made anew of its bytes; False if it isn't published."""
-        return self._keepers.rehash(ref)
 
     def settings_of(self, ref: ObjectRef) -> ObjectSettings | None:
         """Return the entry by which an object is published, if it is."""

@@ -8,6 +8,7 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import inf
 
 import trio
@@ -101,6 +102,21 @@ def _wake_first(waiting: "dict[Rounds, None]") -> None:
     rounds.wake()
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What came of the last look at something; moments are of trio's clock."""
+
+    asked_at: float | None = None
+    """When somebody wanted a look, last; None: nobody did."""
+    began_at: float | None = None
+    """When the last look that is over had begun; None: there was none."""
+    fault: str | None = None
+    """Why that look failed, if it did."""
+
+
+_NEVER = Looked()
+
+
 class Rounds(ABC):
     """Something that is looked at in rounds, by a task that lives while a next one is due.
 
@@ -109,8 +125,8 @@ class Rounds(ABC):
 
     # There may be ten thousand of them.
     __slots__ = (
-        *("_ended", "_scope", "_timetable", "_woken"),
-        *("due_at", "last_error", "looked_at", "told"),
+        *("_ended", "_is_looking", "_noted_at", "_over", "_scope", "_timetable", "_woken"),
+        *("due_at", "last_error", "looked", "told"),
     )
 
     def __init__(self, timetable: Timetable) -> None:
@@ -120,10 +136,14 @@ class Rounds(ABC):
         """What went wrong last, and when (trio's clock)."""
         self.due_at: float | None = None
         """When the next round begins (trio's clock), unless it is woken; None if none is due."""
-        self.looked_at: float | None = None
-        """When the last round was over, however it ended (trio's clock); None before that."""
+        self.looked = _NEVER
         self._timetable = timetable
         self._woken = trio.Event()
+        self._is_looking = False
+        self._noted_at = -inf
+        """When S3 was asked last beside the round that is under way."""
+        self._over: trio.Event | None = None
+        """Set when a round is over, if somebody waits for one."""
         self._scope: trio.CancelScope | None = None
         """Around the task; None while there is none."""
         self._ended = False
@@ -169,13 +189,49 @@ class Rounds(ABC):
 
     def wake(self) -> None:
         """Have the next round begin now, or as soon as the present one is over."""
+        self.note_asked()
         self._woken.set()
         if self._scope is None and not self._ended:
             self.start()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether a round is under way, or begins at once: what is known may be out of date."""
+        return self._is_looking or self._woken.is_set()
+
+    def note_asked(self) -> None:
+        """Take note that somebody wants a look, in a round or otherwise."""
+        self.looked = replace(self.looked, asked_at=trio.current_time())
+
+    def note_look(self, began_at: float, fault: str | None = None) -> None:
+        """Take note that S3 was asked about it since then, in no round of its own.
+
+        It counts once the round is over that is under way or begins at once, if there is one: that
+        still has something to find out.
+        """
+        if self.is_due:
+            self._noted_at = began_at
+        else:
+            self.looked = replace(self.looked, began_at=began_at, fault=fault)
+
+    async def wait_look(self) -> bool:
+        """Wait until a round is over that begins from now on; False if it is looked at no more."""
+        now = trio.current_time()
+        while not self._ended and (self.looked.began_at is None or self.looked.began_at < now):
+            if self._over is None:
+                self._over = trio.Event()
+            await self._over.wait()
+        return not self._ended
+
+    def _tell_over(self) -> None:
+        if self._over is not None:
+            self._over.set()
+            self._over = None
+
     def end(self) -> None:
         """Look at it no more."""
         self._ended = True
+        self._tell_over()
         self._timetable.forget(self)
         if self._scope is not None:
             self._scope.cancel()
@@ -226,23 +282,32 @@ class Rounds(ABC):
                 self._woken = trio.Event()
                 self.due_at = None
                 self._timetable.begin(self)
+                began_at, fault = trio.current_time(), None
+                self._is_looking = True
                 try:
                     delay = await self.look()
                 except BudgetSpent as error:
+                    fault = str(error)
                     self._timetable.lacking_budget.add(self)
                     self.lack_budget(error)
                     delay = self.refresh
                 except SeederError as error:
+                    fault = str(error)
                     if isinstance(error, OriginUnreachable) and error.away:
                         self._timetable.cut_off(self)
                     delay = min(self.fail(error, retry), self.refresh)
                     retry = min(retry * 2, LONGEST_RETRY)
                 except Exception as error:
+                    fault = f"internal error: {error!r}"
                     self._blame_ourselves(error)
                     delay = self.refresh
                 else:
                     retry = FIRST_RETRY
                     self._note_success()
-                self.looked_at = trio.current_time()
+                finally:
+                    self._is_looking = False
+                began_at = max(began_at, self._noted_at)
+                self.looked = replace(self.looked, began_at=began_at, fault=fault)
+                self._tell_over()
                 delay *= self._timetable.rng.uniform(0.9, 1.1)
             self._scope = None

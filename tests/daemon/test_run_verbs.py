@@ -168,8 +168,17 @@ async def test_a_prefix_comes_is_listed_and_goes(ask: Ask, store: ObjectsServer)
         0,
         b"quotes/isos/: 5.86 KiB of 5.86 KiB in the cache, 100%\n",
     )
+    result = await ask("refresh", "--rehash", "quotes/isos/", "--prefix", "--wait")
+    assert (result.code, result.out) == (0, b"quotes/isos/: hashed anew, 2 objects\n")
+    store.objects["isos/a"] = b"y" * 4000
     result = await ask("refresh", "quotes/isos/a", "--wait")
-    assert result.code == 0, result.err
+    assert (result.code, result.out) == (0, b"quotes/isos/a: serving\n"), result.err
+    size = next(
+        line
+        for line in (await ask("show", "quotes/isos/a")).out.decode().splitlines()
+        if line.startswith("size")
+    )
+    assert "4,000 bytes" in size
     assert "below isos/" in (await ask("show", "quotes/isos/a")).out.decode()
     assert (await ask("rm", "quotes/isos/", "--prefix")).code == 0
     assert "isos" not in (await ask("ls")).out.decode()

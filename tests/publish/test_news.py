@@ -3,15 +3,18 @@
 import pytest
 import trio
 
+from seeder.config.added import EntryName
 from seeder.config.objects import ObjectSettings
 from seeder.publish import news as news_module
 from seeder.publish.news import BURST, CROWD
 from seeder.publish.prefixes import Prefix
 from seeder.publish.serving import DELETED
 from seeder.s3.notifications import News
+from seeder.torrent.objects import ObjectRef
 from seeder.torrent.publications import State
 from tests.publish.support import World, settings
 from tests.s3.fault_server import FaultServer
+from tests.s3.fault_server import error as refusal
 from tests.s3.objects_server import ObjectsServer
 
 KEYS = [f"d/{number}" for number in range(3)]
@@ -65,6 +68,45 @@ async def test_a_new_object_is_served_at_once_though_the_listing_is_far(world: W
     assert world.server.requests["LIST"] == 0
     [prefix] = world.publisher.prefixes
     assert "d/new" in prefix.objects
+
+
+NAME = EntryName(ObjectRef("default", "bucket", KEYS[0]), False)
+
+
+async def test_a_look_that_was_asked_for_below_a_prefix_is_noted_though_nothing_is_new(
+    world: World,
+) -> None:
+    await followed(world)
+    publisher = world.publisher
+    assert publisher.refresh(NAME)
+    asked_at = publisher.looked(NAME).asked_at
+    assert asked_at is not None
+    assert (publisher.looked(NAME).began_at or 0.0) < asked_at
+    await world.until_all(lambda: (publisher.looked(NAME).began_at or 0.0) >= asked_at)
+    assert publisher.looked(NAME).fault is None
+    assert world.server.requests == {f"HEAD {KEYS[0]}": 1}
+
+
+async def test_a_look_below_a_prefix_that_finds_something_is_over_with_the_object_s_round(
+    world: World,
+) -> None:
+    await followed(world)
+    publisher = world.publisher
+    world.server.objects[KEYS[0]] = b"another" * 10_000
+    before = world.publication(KEYS[0]).torrent
+    publisher.refresh(NAME)
+    asked_at = publisher.looked(NAME).asked_at or 0.0
+    await world.until_all(lambda: (publisher.looked(NAME).began_at or 0.0) >= asked_at)
+    assert world.publication(KEYS[0]).torrent not in (None, before)
+
+
+async def test_a_look_below_a_prefix_that_fails_says_why(world: World, faults: FaultServer) -> None:
+    await followed(world)
+    faults.default = refusal(403, "AccessDenied")
+    world.publisher.refresh(NAME)
+    await world.until_all(lambda: world.publisher.looked(NAME).fault is not None)
+    assert "403" in (world.publisher.looked(NAME).fault or "")
+    assert serving(world) == KEYS
 
 
 async def test_a_changed_object_is_replaced_and_a_removed_one_goes(world: World) -> None:

@@ -142,6 +142,49 @@ async def test_what_is_woken_in_a_round_is_looked_at_once_more(nursery: trio.Nur
     assert len(it.looks) == 2
 
 
+async def test_all_who_wait_for_a_look_hear_of_one_that_began_afterwards(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    looker = Looker(nursery)
+    looker.start()
+    await wait_all_tasks_blocked()
+    heard: list[bool] = []
+
+    async def wait() -> None:
+        heard.append(await looker.wait_look())
+
+    await trio.sleep(1)
+    async with trio.open_nursery() as waiting:
+        waiting.start_soon(wait)
+        waiting.start_soon(wait)
+        await wait_all_tasks_blocked()
+        assert heard == []
+        looker.wake()
+    assert (heard, looker.looked.began_at) == ([True, True], looker.begun + 1)
+    async with trio.open_nursery() as waiting:
+        await trio.sleep(1)
+        waiting.start_soon(wait)
+        await wait_all_tasks_blocked()
+        looker.end()
+    assert heard == [True, True, False]
+
+
+async def test_a_look_beside_a_round_counts_once_that_is_over(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    looker = Looker(nursery)
+    looker.note_look(trio.current_time(), "no answer")
+    assert (looker.looked.began_at, looker.looked.fault) == (looker.begun, "no answer")
+    await trio.sleep(1)
+    looker.wake()
+    looker.note_look(trio.current_time() + 1)
+    assert looker.is_due
+    assert looker.looked.began_at == looker.begun
+    await wait_all_tasks_blocked()
+    assert not looker.is_due
+    assert (looker.looked.began_at, looker.looked.fault) == (looker.begun + 2, None)
+
+
 async def test_what_has_ended_is_looked_at_no_more(nursery: trio.Nursery) -> None:
     it = Looker(nursery, BudgetSpent("spent"))
     it.start()

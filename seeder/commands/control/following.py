@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import click
@@ -20,17 +20,14 @@ from seeder.units import counted, rounded_size, rounded_time
 
 _LOOK = 0.5
 """Seconds between two looks."""
-_UNTIL_ASKED = 3.0
-"""Seconds until the node has begun; and after which S3 is taken to have said what it said before,
-where nobody notes that: below a prefix."""
 _UNTIL_MENDED = 60.0
 """Seconds for which S3 may be away; the node tries again after it, too."""
 _NO_MORE = "and no more comes: the cache may be too small (cache.disk, cache.memory)"
 _READY = (State.SERVING, State.DUPLICATE, State.EMBARGOED)
 
-Goal: TypeAlias = Literal["torrent", "answer", "cache", "listing"]
+Goal: TypeAlias = Literal["torrent", "answer", "cache", "listing", "hashes"]
 """What is waited for: that there is a torrent, that S3 has been asked once more, that all is in the
-cache, or that a prefix has been listed once more."""
+cache, that a prefix has been listed once more, or that all below it was hashed anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +40,20 @@ class Progressed:
     is_done: bool = False
     fault: str | None = None
     """What is wrong."""
-    patience: float = _UNTIL_MENDED
-    """Seconds for which that may be so before it is given up."""
+    is_final: bool = False
+    """Whether that stays so, and isn't worth waiting for."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerBefore:
-    """What the node answered when it was asked, and how long ago that is (s)."""
+    """What the node answered when it was asked."""
 
     before: Row
-    seconds: float
 
-    def is_new(self, found: Row, what: str) -> bool:
-        """Tell whether a moment in what the node tells is another one since."""
-        return found.get(what) is not None and found.get(what) != self.before.get(what)
+    def is_looked_at(self, found: Row) -> bool:
+        """Tell whether a look at S3 is over that began after the node was asked for one."""
+        asked_at, looked_at = self.before["asked_at"], found["looked_at"]
+        return asked_at is None or (looked_at is not None and looked_at >= asked_at)
 
 
 class ProgressLine:
@@ -101,21 +98,21 @@ def follow(client: ControlClient, target: Target, goal: Goal, before: Row) -> tu
     """
     progress = ProgressLine(str(target))
     wrong_since: float | None = None
-    look, began = _looker(client, target, goal), time.monotonic()
+    look, asked = _looker(client, target, goal), AnswerBefore(before)
     try:
         while True:
             found: Row = client.ask(target.path())
             now = time.monotonic()
-            standing = look(found, AnswerBefore(before, now - began))
+            standing = look(found, asked)
             if standing.is_done:
                 progress.clear()
                 return found, standing.text
             if standing.fault is None:
                 wrong_since = None
                 progress.show(standing.text, standing.kind)
-            elif now - (wrong_since := wrong_since or now) >= standing.patience:
+            elif standing.is_final or now - (wrong_since := wrong_since or now) >= _UNTIL_MENDED:
                 raise ControlFailed(_of(target, standing.fault))
-            elif standing.patience > _UNTIL_ASKED:
+            else:
                 progress.show(f"{standing.fault}; the node tries again", standing.fault)
             time.sleep(_LOOK)
     except KeyboardInterrupt:
@@ -144,19 +141,19 @@ def _looker(
         case "listing":
             return _listing
         case "cache" if target.is_prefix:
-            return lambda _, asked: _cache_below(objects_below(client, target), asked)
+            return lambda *_: _cache_below(objects_below(client, target))
+        case "hashes":
+            return lambda found, _: _hashes(found, client, target)
         case "cache":
             return _cache
 
 
-def _torrent(found: Row, asked: AnswerBefore) -> Progressed:
+def _torrent(found: Row, _: AnswerBefore | None = None) -> Progressed:
     state, reason = found["state"], found.get("reason")
     if state in _READY:
         return Progressed(state if not reason else f"{state}: {reason}", is_done=True)
     if state in (State.FAILED, UNFIT):
-        # It may be what S3 said before.
-        patience = 0.0 if asked.is_new(found, "looked_at") else _UNTIL_ASKED
-        return Progressed(state, fault=str(reason or state), patience=patience)
+        return Progressed(state, fault=str(reason or state), is_final=True)
     if state == State.FAULTY or (state == State.WAITING and reason and reason != MADE_ELSEWHERE):
         return Progressed(state, fault=str(reason or state))
     progress, rate, left = found.get("progress"), found.get("rate"), found.get("time_left")
@@ -169,50 +166,48 @@ def _torrent(found: Row, asked: AnswerBefore) -> Progressed:
 
 
 def _answer(found: Row, asked: AnswerBefore) -> Progressed:
-    standing = _torrent(found, asked)
-    if not standing.is_done or asked.is_new(found, "looked_at"):
-        return standing
-    if found.get("source") == "prefix" and asked.seconds >= _UNTIL_ASKED:
-        return standing
-    return Progressed("S3 is being asked", kind="asked")
+    standing = _torrent(found)
+    if not asked.is_looked_at(found):
+        is_known = standing.is_done or standing.fault is not None
+        return Progressed("S3 is being asked", kind="asked") if is_known else standing
+    if standing.is_done and found["look_fault"]:
+        return Progressed(standing.text, fault=found["look_fault"])
+    return standing
 
 
-def _cache(found: Row, asked: AnswerBefore) -> Progressed:
-    made = _torrent(found, asked)
+def _cache(found: Row, _: AnswerBefore | None = None) -> Progressed:
+    made = _torrent(found)
     if not made.is_done:
         return made
     size, cached, warming = found["size"], found["cached_bytes"], found["warming"]
     text = _cached(cached, size)
     if cached >= size:
         return Progressed(text, is_done=True)
-    others = found.get("seeded_by")
-    if warming is None and others is not None and asked.before.get("warming") is None:
-        # In a cluster nobody but who seeds it reads it; who does has begun at once.
-        if "warming" in asked.before or asked.seconds >= _UNTIL_ASKED:
-            return Progressed(f"left to the nodes that seed it: {', '.join(others)}", is_done=True)
-        return Progressed(text, kind="asked")
     if warming is not None and warming.get("reason") is None:
         return Progressed(text, kind="warming")
     if warming is not None:
         return Progressed(text, fault=f"{text}: {warming['reason']}")
-    return Progressed(text, fault=f"{text}, {_NO_MORE}", patience=_UNTIL_ASKED)
+    if not found["seeded_here"]:
+        others = ", ".join(found["seeded_by"])
+        return Progressed(f"left to the nodes that seed it: {others}", is_done=True)
+    return Progressed(text, fault=f"{text}, {_NO_MORE}", is_final=True)
 
 
-def _cache_below(rows: Iterable[Row], asked: AnswerBefore) -> Progressed:
+def _cache_below(rows: Iterable[Row]) -> Progressed:
     """Tell how far all objects of a prefix are."""
     size = cached = 0
     goes_on = False
-    fault: str | None = None
+    faulty: Progressed | None = None
     for row in rows:
-        each = _cache(row, asked)
+        each = _cache(row)
         size, cached = size + (row["size"] or 0), cached + row["cached_bytes"]
         goes_on = goes_on or (not each.is_done and each.fault is None)
         if each.fault is not None:
-            fault = fault or f"{row['key']}: {each.fault}"
+            faulty = faulty or replace(each, fault=f"{row['key']}: {each.fault}")
     text = _cached(cached, size)
     if goes_on:
         return Progressed(text, kind="warming")
-    return Progressed(text, is_done=fault is None, fault=fault, patience=_UNTIL_ASKED)
+    return faulty or Progressed(text, is_done=True)
 
 
 def _cached(cached: int, size: int) -> str:
@@ -220,20 +215,23 @@ def _cached(cached: int, size: int) -> str:
 
 
 def _listing(found: Row, asked: AnswerBefore) -> Progressed:
-    if found.get("bundle"):
-        return _bundle(found, asked)
-    reason = found.get("reason")
-    if reason:
-        return Progressed("", fault=str(reason), patience=_UNTIL_ASKED)
-    if asked.is_new(found, "listed_at"):
-        return Progressed(f"listed, {counted(found['objects'] or 0, 'object')}", is_done=True)
-    return Progressed("being listed", kind="listing")
-
-
-def _bundle(found: Row, asked: AnswerBefore) -> Progressed:
-    """Tell how far a bundle is: one object, of which the node doesn't note when it was listed."""
-    made = _torrent(found, asked)
-    was_ready = asked.before.get("state") in _READY
-    if made.is_done and was_ready and asked.seconds < _UNTIL_ASKED:
+    if found["bundle"]:
+        return _answer(found, asked)
+    if found["looked_at"] is None or not asked.is_looked_at(found):
         return Progressed("being listed", kind="listing")
-    return made
+    if found["look_fault"]:
+        is_final = found["state"] == State.FAILED
+        return Progressed("", fault=found["look_fault"], is_final=is_final)
+    text = f"listed, {counted(found['objects'] or 0, 'object')}"
+    return Progressed(f"{text}: {found['reason']}" if found["reason"] else text, is_done=True)
+
+
+def _hashes(found: Row, client: ControlClient, target: Target) -> Progressed:
+    """Tell how many objects of a prefix are still to be hashed, and whether any of them failed."""
+    if found["rehashing"]:
+        text = f"{counted(found['rehashing'], 'object')} to be hashed anew"
+        return Progressed(text, kind="hashing")
+    faulty = [row for row in objects_below(client, target) if row["look_fault"]]
+    if faulty:
+        return Progressed("", fault=f"{faulty[0]['key']}: {faulty[0]['look_fault']}")
+    return Progressed(f"hashed anew, {counted(found['objects'], 'object')}", is_done=True)

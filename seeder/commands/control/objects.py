@@ -106,6 +106,8 @@ def act(verb: Verb, target: Target, action: Action, *, wait: bool) -> None:
 def _goal(target: Target, action: Action) -> Goal:
     if action == "warm":
         return "cache"
+    if target.is_prefix and not target.is_bundle and action == "rehash":
+        return "hashes"
     return "listing" if target.is_prefix else "answer"
 
 

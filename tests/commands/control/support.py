@@ -59,8 +59,11 @@ def an_object(name: str, **more: Any) -> dict[str, Any]:
         "prefix": None,
         "added_at": None,
         "publish_at": None,
+        "asked_at": None,
         "looked_at": 1_795_992_160.0,
+        "look_fault": None,
         "private": False,
+        "seeded_here": True,
         "cached_bytes": 4096,
         "warming": None,
         "origin_bytes": 4096,
@@ -69,6 +72,29 @@ def an_object(name: str, **more: Any) -> dict[str, Any]:
         "delivered_verified_bytes": 8192,
         "delivered_claimed_bytes": 9000,
         "completed": 1,
+        **more,
+    }
+
+
+def a_prefix(name: str, **more: Any) -> dict[str, Any]:
+    """Return a prefix as the API has it, which was listed."""
+    return {
+        "origin": "default",
+        "bucket": "quotes",
+        "prefix": name,
+        "bundle": False,
+        "state": "followed",
+        "reason": None,
+        "source": "file",
+        "shadowed": False,
+        "added_at": None,
+        "objects": 1,
+        "listed_at": 1_795_992_160.0,
+        "rehashing": 0,
+        "settings": {},
+        "asked_at": None,
+        "looked_at": 1_795_992_160.0,
+        "look_fault": None,
         **more,
     }
 

@@ -10,6 +10,7 @@ import pytest
 from seeder.commands.control import following
 from tests.commands.control.support import (
     ScriptedNode,
+    a_prefix,
     an_object,
     answer,
     on_terminal,
@@ -186,9 +187,8 @@ async def test_add_waits_until_the_torrent_is_there(ask: Ask, node: ScriptedNode
 
 
 async def test_an_object_that_fails_ends_the_wait_with_its_reason(
-    ask: Ask, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, node: ScriptedNode
 ) -> None:
-    monkeypatch.setattr(following, "_UNTIL_ASKED", 0.0)
     reason = "quotes/x: there is no such object (404)"
     node.on("POST /objects", answer(an_object("x", state="waiting"), 201))
     node.on("GET /objects/quotes/x", answer(an_object("x", state="failed", reason=reason)))
@@ -198,14 +198,7 @@ async def test_an_object_that_fails_ends_the_wait_with_its_reason(
 
 
 async def test_a_bundle_is_waited_for_as_an_object(ask: Ask, node: ScriptedNode) -> None:
-    bundle = {
-        "bucket": "quotes",
-        "prefix": "isos/",
-        "reason": None,
-        "bundle": True,
-        "listed_at": None,
-        "objects": 0,
-    }
+    bundle = a_prefix("isos/", bundle=True, listed_at=None, looked_at=None, objects=0)
     node.on("POST /prefixes", answer({**bundle, "state": "waiting"}, 201))
     node.on(
         "GET /prefixes/quotes/isos/",
@@ -216,22 +209,14 @@ async def test_a_bundle_is_waited_for_as_an_object(ask: Ask, node: ScriptedNode)
     assert result.out == b"quotes/isos/: serving\n"
 
 
-async def test_a_bundle_that_was_served_before_is_given_time_to_be_listed(
-    ask: Ask, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+async def test_a_bundle_that_was_served_before_is_waited_for_until_it_was_listed(
+    ask: Ask, node: ScriptedNode
 ) -> None:
-    monkeypatch.setattr(following, "_UNTIL_ASKED", 0.05)
-    bundle = {
-        "bucket": "quotes",
-        "prefix": "isos/",
-        "reason": None,
-        "bundle": True,
-        "listed_at": None,
-        "state": "serving",
-    }
+    bundle = a_prefix("isos/", bundle=True, state="serving", asked_at=2.0, looked_at=1.0)
     node.on("POST /prefixes/quotes/isos/:refresh", answer(bundle, 202))
-    node.on("GET /prefixes/quotes/isos/", answer(bundle))
+    node.on("GET /prefixes/quotes/isos/", answer(bundle), answer(bundle | {"looked_at": 2.0}))
     result = await ask("refresh", "quotes/isos/", "--prefix", "--wait")
-    assert result.err == "quotes/isos/: being listed\n"
+    assert result.err == "quotes/isos/: S3 is being asked\n"
     assert result.out == b"quotes/isos/: serving\n"
 
 
@@ -250,10 +235,7 @@ async def test_warm_waits_until_all_of_it_is_cached(ask: Ask, node: ScriptedNode
     )
 
 
-async def test_a_cache_that_is_too_small_ends_the_wait(
-    ask: Ask, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(following, "_UNTIL_ASKED", 0.0)
+async def test_a_cache_that_is_too_small_ends_the_wait(ask: Ask, node: ScriptedNode) -> None:
     node.on("POST /objects/quotes/x:warm", answer(an_object("x"), 202))
     node.on("GET /objects/quotes/x", answer(an_object("x", cached_bytes=1024)))
     result = await ask("warm", "quotes/x", "--wait")
@@ -277,7 +259,7 @@ async def test_a_cache_that_waits_for_something_says_for_what(ask: Ask, node: Sc
 async def test_a_node_that_does_not_seed_an_object_leaves_it_to_those_that_do(
     ask: Ask, node: ScriptedNode
 ) -> None:
-    found = an_object("x", cached_bytes=0, seeded_by=["b", "c"])
+    found = an_object("x", cached_bytes=0, seeded_here=False, seeded_by=["b", "c"])
     node.on("POST /objects/quotes/x:warm", answer(found, 202))
     node.on("GET /objects/quotes/x", answer(found))
     result = await ask("warm", "quotes/x", "--wait")
@@ -288,7 +270,7 @@ async def test_a_node_that_does_not_seed_an_object_leaves_it_to_those_that_do(
 
 
 async def test_warm_waits_for_all_below_a_prefix(ask: Ask, node: ScriptedNode) -> None:
-    isos = {"bucket": "quotes", "prefix": "isos/", "reason": None}
+    isos = a_prefix("isos/")
     node.on("POST /prefixes/quotes/isos/:warm", answer(isos, 202))
     node.on("GET /prefixes/quotes/isos/", answer(isos))
     warming = {"done_bytes": 0, "total_bytes": 4096, "reason": None}
@@ -304,27 +286,64 @@ async def test_warm_waits_for_all_below_a_prefix(ask: Ask, node: ScriptedNode) -
     assert result.err == "quotes/isos/: 4.00 KiB of 8.00 KiB in the cache, 50%\n"
 
 
-async def test_refresh_waits_until_s3_was_asked_once_more(ask: Ask, node: ScriptedNode) -> None:
-    node.on("POST /objects/quotes/x:refresh", answer(an_object("x", looked_at=1.0), 202))
-    node.on(
-        "GET /objects/quotes/x",
-        answer(an_object("x", looked_at=1.0)),
-        answer(an_object("x", looked_at=2.0)),
-    )
+@pytest.mark.parametrize("source", ["file", "prefix"])
+async def test_refresh_waits_until_s3_was_asked_once_more(
+    ask: Ask, node: ScriptedNode, source: str
+) -> None:
+    found = an_object("x", source=source, asked_at=2.0, looked_at=1.0)
+    node.on("POST /objects/quotes/x:refresh", answer(found, 202))
+    # A look that had begun before is over, then the one that was asked for.
+    looks = [answer(found | {"looked_at": at}) for at in (1.0, 1.5, 2.0)]
+    node.on("GET /objects/quotes/x", *looks)
     result = await ask("refresh", "quotes/x", "--wait")
     assert result.out == b"quotes/x: serving\n"
     assert result.err == "quotes/x: S3 is being asked\n"
+    assert node.targets.count("GET /objects/quotes/x") == 3
+
+
+async def test_a_look_that_failed_is_said_though_the_torrent_is_served(
+    ask: Ask, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_UNTIL_MENDED", 0.0)
+    found = an_object("x", source="prefix", asked_at=2.0, looked_at=2.0, look_fault="S3 is away")
+    node.on("POST /objects/quotes/x:refresh", answer(found | {"looked_at": 1.0}, 202))
+    node.on("GET /objects/quotes/x", answer(found))
+    result = await ask("refresh", "quotes/x", "--wait")
+    assert (result.code, result.out) == (1, b"")
+    assert result.err.splitlines()[-1] == "quotes/x: S3 is away"
 
 
 async def test_a_prefix_is_waited_for_until_it_is_listed_once_more(
     ask: Ask, node: ScriptedNode
 ) -> None:
-    isos = {"bucket": "quotes", "prefix": "isos/", "objects": 1, "reason": None, "listed_at": 1.0}
+    isos = a_prefix("isos/", asked_at=2.0, looked_at=1.0)
     node.on("POST /prefixes/quotes/isos/:refresh", answer(isos, 202))
-    node.on("GET /prefixes/quotes/isos/", answer(isos), answer(isos | {"listed_at": 2.0}))
+    left_out = "1 object is left out: a: too large"
+    listed = isos | {"looked_at": 2.0, "reason": left_out}
+    node.on("GET /prefixes/quotes/isos/", answer(isos), answer(listed))
     result = await ask("refresh", "quotes/isos/", "--prefix", "--wait")
-    assert (result.code, result.out) == (0, b"quotes/isos/: listed, 1 object\n")
-    assert result.err == "quotes/isos/: being listed\n"
+    assert result.out.decode() == f"quotes/isos/: listed, 1 object: {left_out}\n"
+    assert (result.code, result.err) == (0, "quotes/isos/: being listed\n")
+
+
+async def test_a_prefix_is_waited_for_until_all_below_it_is_hashed_anew(
+    ask: Ask, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_UNTIL_MENDED", 0.0)
+    isos = a_prefix("isos/", objects=2)
+    node.on("POST /prefixes/quotes/isos/:rehash", answer(isos | {"rehashing": 2}, 202))
+    hashed = [answer(isos | {"rehashing": left}) for left in (2, 1, 0)]
+    node.on("GET /prefixes/quotes/isos/", *hashed)
+    node.on("GET /objects", answer({"objects": [an_object("isos/a")], "next": None}))
+    words = ("refresh", "--rehash", "quotes/isos/", "--prefix", "--wait")
+    result = await ask(*words)
+    assert (result.code, result.out) == (0, b"quotes/isos/: hashed anew, 2 objects\n")
+    assert result.err == "quotes/isos/: 2 objects to be hashed anew\n"
+    faulty = an_object("isos/b", look_fault="it isn't readable")
+    node.on("GET /objects", answer({"objects": [an_object("isos/a"), faulty], "next": None}))
+    result = await ask(*words)
+    last = result.err.splitlines()[-1]
+    assert (result.code, last) == (1, "quotes/isos/: isos/b: it isn't readable")
 
 
 async def test_after_an_interrupt_the_work_goes_on_and_the_terminal_is_in_order(
