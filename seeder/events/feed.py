@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, get_args
 
 from seeder.events.aside import Aside
-from seeder.s3.notifications import News, Notification, parse_notification
+from seeder.s3.notifications import EventMessage, News, parse_notification
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class EventFeed:
             await self._put_aside(found)
         return found.news
 
-    async def _put_aside(self, found: Notification) -> None:
+    async def _put_aside(self, found: EventMessage) -> None:
         where = await self.aside.put(found.rest)
         count, first = len(found.unread), found.unread[0]
         _LOG.warning(

@@ -49,7 +49,7 @@ class News:
 
 
 @dataclass(frozen=True, slots=True)
-class Notification:
+class EventMessage:
     """What a message tells of objects, and which of its records can't be read."""
 
     news: tuple[News, ...] = ()
@@ -62,7 +62,7 @@ class Notification:
     """They alone, as JSON."""
 
 
-def parse_notification(body: bytes | str) -> Notification:
+def parse_notification(body: bytes | str) -> EventMessage:
     """Return what a message tells; nothing of S3's test events.
 
     ValueError if it is something else, or none of its records can be read. The text of the error
@@ -73,7 +73,7 @@ def parse_notification(body: bytes | str) -> Notification:
         if len(raw) > LARGEST_MESSAGE:
             raise ValueError("it is longer than any message")
         if not raw.strip():
-            return Notification()
+            return EventMessage()
         message = _read(raw)
         inner = message.get("Message")
         if isinstance(inner, str) and "TopicArn" in message:
@@ -95,7 +95,7 @@ def _read(raw: bytes) -> Mapping[str, Any]:
     return message
 
 
-def _told(message: Mapping[str, Any], raw: bytes | str) -> Notification:
+def _told(message: Mapping[str, Any], raw: bytes | str) -> EventMessage:
     news: list[News] = []
     unread: dict[int, object] = {}
     reason, count = "", 0
@@ -115,7 +115,7 @@ def _told(message: Mapping[str, Any], raw: bytes | str) -> Notification:
             rest = json.dumps({"Records": list(unread.values())})
         except RecursionError:  # deeper for who writes than for who reads
             rest = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
-    return Notification(tuple(news), count, tuple(unread), reason, rest)
+    return EventMessage(tuple(news), count, tuple(unread), reason, rest)
 
 
 def _records(
