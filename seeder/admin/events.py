@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from seeder.admin.exposition import Family, counter, gauge, labels
-from seeder.events.feed import OUTCOMES, TAKEN, EventFeed
+from seeder.events.feed import FATES, TAKEN, EventFeed
 
 
 def events_document(feeds: Iterable[EventFeed]) -> dict[str, object]:
@@ -15,7 +15,7 @@ def events_document(feeds: Iterable[EventFeed]) -> dict[str, object]:
             "reason": feed.fault,
             "since": feed.since,
             "messages": {each: feed.messages[each] for each in TAKEN},
-            "news": {each: feed.news[each] for each in OUTCOMES},
+            "news": {each: feed.news[each] for each in FATES},
             "held": feed.held,
             "heard_at": feed.heard_at,
             "delay": feed.delay,
@@ -45,7 +45,7 @@ def events_metrics(feeds: Iterable[EventFeed]) -> Iterator[Family]:
     series = [
         (labels(source=feed.name, outcome=each), float(feed.news[each]))
         for feed in feeds
-        for each in OUTCOMES
+        for each in FATES
     ]
     yield counter("seeder_events_total", text, series)
     text = "Messages kept in the queue until what they tell of is taken up"

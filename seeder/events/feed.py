@@ -15,8 +15,8 @@ _LOG = logging.getLogger(__name__)
 Heard: TypeAlias = Literal["asked", "known", "ignored", "crowded"]
 """What becomes of news: S3 is asked about the object; it is known to be as they say; it isn't
 configured; there are so many that the listing is waited for, or asked for, instead."""
-Outcome: TypeAlias = Heard | Literal["unreadable"]
-OUTCOMES: tuple[Outcome, ...] = (*get_args(Heard), "unreadable")
+Fate: TypeAlias = Heard | Literal["unreadable"]
+FATES: tuple[Fate, ...] = (*get_args(Heard), "unreadable")
 """The last is of a record that can't be read beside others that can."""
 Taken: TypeAlias = Literal["taken", "unreadable", "refused"]
 TAKEN: tuple[Taken, ...] = get_args(Taken)
@@ -45,7 +45,7 @@ class EventFeed:
     hearer: Hearer
     aside: Aside
     messages: Counter[Taken] = field(default_factory=Counter)
-    news: Counter[Outcome] = field(default_factory=Counter)
+    news: Counter[Fate] = field(default_factory=Counter)
     held: int = 0
     """Messages that are kept in the queue until what they tell is taken up."""
     heard_at: float | None = None
