@@ -2,6 +2,7 @@
 
 import random
 import secrets
+import socket
 import time
 from collections.abc import Container
 
@@ -163,8 +164,19 @@ def make_sidecars(
         settings_of=publisher.settings_of,
         published=PublishedObjects(catalog, links, config.origins, issuer),
         announce=lambda: links.announce,
+        writer=_writer(config),
         is_ours=split.is_first if split is not None else lambda _: True,
     )
+
+
+def _writer(config: Config) -> str:
+    """Return who writes torrents beside objects, of all that may do so: by what isn't lost with
+    the state directory.
+    """
+    cluster = config.cluster
+    if cluster.store is not None:
+        return f"cluster {cluster.prefix} {cluster.store}"
+    return f"node {socket.gethostname()} {config.state_directory}"
 
 
 def make_warmer(

@@ -2,8 +2,12 @@
 
 Whoever looks there has the torrent for a GET: the next node, other programs, a CDN. It is a favour:
 whatever goes wrong with it touches no object.
+
+What we wrote has a mark in its metadata, by which we know it again even if all else that we knew is
+lost: only that is ever replaced, and a publisher's or another seeder's file stays.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -20,6 +24,7 @@ from seeder.gateway.s3errors import S3Error
 from seeder.ledger.counters import Ledger
 from seeder.metainfo.questions import LARGEST_TORRENT_FILE
 from seeder.net.slices import Slices
+from seeder.s3.client import SmallObject
 from seeder.s3.listing import SIDECAR
 from seeder.s3.origins import Origins
 from seeder.torrent import bencode
@@ -33,6 +38,9 @@ LOOK_EVERY = 2.0
 """Seconds between two looks for torrents that aren't written yet."""
 FIRST_RETRY, LONGEST_RETRY = 60.0, 3600.0
 """Seconds until one is tried again that S3 didn't take, doubled each time."""
+
+_MAKER = b"seeder "
+"""What `created by` of our torrents begins with, before the version."""
 
 Written: TypeAlias = Literal["written", "kept", "failed"]
 WRITTEN: tuple[Written, ...] = get_args(Written)
@@ -59,6 +67,9 @@ class Sidecars:
     """Makes the files."""
     announce: Callable[[], str]
     """Returns the URL that it names."""
+    writer: str
+    """Who we are, to tell what we wrote from what others did: the same after a loss of all state,
+    and for all nodes of a cluster."""
     is_ours: Callable[[ObjectRef], bool] = lambda _: True
     """Tells whether it is this node of the cluster that writes an object's."""
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WRITTEN, 0))
@@ -141,26 +152,32 @@ class Sidecars:
             raise SeederError(str(error)) from error
         info = await torrent.fetch_info()
         account = self.ledger.account_of(torrent.pinned)
-        before: bytes | None
         try:
-            before, etag = await origin.read_tagged(ref, LARGEST_TORRENT_FILE, account)
+            there = await origin.read_tagged(ref, LARGEST_TORRENT_FILE, account)
         except (ObjectMissing, AccessDenied):
             # Without s3:ListBucket, S3 denies access to a key that isn't there.
-            before, etag = None, None
-        # A publisher's own names other trackers, and is where ours comes from.
-        may_stay = torrent.rung == "sidecar" or self.announce().encode() in (before or b"")
-        if before is not None and info.raw in before and may_stay:
-            return "kept"
-        if before is not None and not _is_torrent(before):
-            raise SeederError("there is something else of that name, which is no torrent")
-        if before is not None and etag is None:
-            etag = "*"
+            there = None
+        if there is not None:
+            names_us = self.announce().encode() in there.body
+            is_same = info.raw in there.body
+            # One that isn't ours names other trackers, and may be where our torrent comes from.
+            if is_same and (names_us or not self._wrote(ref, there)):
+                return "kept"
+            _check_is_torrent(there.body)
+            if not self._wrote(ref, there) and not (names_us and _is_by_a_seeder(there)):
+                raise SeederError("another's torrent of that name stays: delete it, to have ours")
         is_there = self.catalog.publications.get(publication.ref) is publication
         if not is_there or publication.torrent is not torrent or not self._is_due(publication):
             # It may be private by now, or its time may be yet to come.
             raise ObjectChanged(f"{publication.ref}: it is published in another way by now")
-        await origin.write_small(ref, wanted, account, instead_of=etag)
+        etag = None if there is None else there.etag or "*"
+        mark = _mark(self.writer, ref, wanted)
+        await origin.write_small(ref, wanted, account, instead_of=etag, mark=mark)
         return "written"
+
+    def _wrote(self, ref: ObjectRef, there: SmallObject) -> bool:
+        """Tell whether what is there is as we wrote it there."""
+        return there.mark == _mark(self.writer, ref, there.body)
 
     def _fail(self, ref: ObjectRef, error: SeederError) -> None:
         self.counts["failed"] += 1
@@ -180,10 +197,24 @@ def _beside(ref: ObjectRef) -> ObjectRef:
     return replace(ref, key=ref.key + SIDECAR)
 
 
-def _is_torrent(data: bytes) -> bool:
-    """Tell whether a file is a torrent, of whatever kind and however made."""
+def _mark(writer: str, ref: ObjectRef, body: bytes) -> str:
+    """Return the mark of a file that a seeder writes: nobody else's, nor of another file."""
+    told = (b"sidecar", writer.encode(), ref.bucket.encode(), ref.key.encode(), body)
+    return hashlib.sha256(b"".join(hashlib.sha256(each).digest() for each in told)).hexdigest()
+
+
+def _is_by_a_seeder(there: SmallObject) -> bool:
+    """Tell whether a torrent without a mark may be one of an older version of ours."""
+    found = bencode.decode(there.body, canonical=False)
+    made_by = found.get(b"created by") if isinstance(found, dict) else None
+    return there.mark is None and isinstance(made_by, bytes) and made_by.startswith(_MAKER)
+
+
+def _check_is_torrent(data: bytes) -> None:
+    """SeederError unless a file is a torrent, of whatever kind and however made."""
     try:
         found = bencode.decode(data, canonical=False)
     except BencodeError:
-        return False
-    return isinstance(found, dict) and isinstance(found.get(b"info"), dict)
+        found = None
+    if not (isinstance(found, dict) and isinstance(found.get(b"info"), dict)):
+        raise SeederError("there is something else of that name, which is no torrent")

@@ -6,7 +6,7 @@
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import trio
@@ -42,6 +42,18 @@ _T = TypeVar("_T")
 LARGEST_TORRENT = 10 * MIB
 _LARGEST_RECEIPT = 64 * 1024
 """Bytes of the answer to a PUT."""
+_MARK = "x-amz-meta-seeder"
+
+
+@dataclass(frozen=True, slots=True)
+class SmallObject:
+    """A whole object, and what tells it from others of its name."""
+
+    body: bytes
+    etag: str | None
+    """None where S3 doesn't tell."""
+    mark: str | None
+    """With which a seeder wrote it; None of anybody else's."""
 
 
 class S3Origin:
@@ -219,21 +231,19 @@ class S3Origin:
 
     async def read_small(self, ref: ObjectRef, limit: int, meter: Meter) -> bytes:
         """Return a whole object of at most `limit` bytes. OriginError; we can do without it."""
-        body, _ = await self.read_tagged(ref, limit, meter)
-        return body
+        return (await self.read_tagged(ref, limit, meter)).body
 
-    async def read_tagged(
-        self, ref: ObjectRef, limit: int, meter: Meter
-    ) -> tuple[bytes, str | None]:
-        """Return a whole object, as `read_small`, and its ETag; None where S3 doesn't tell."""
+    async def read_tagged(self, ref: ObjectRef, limit: int, meter: Meter) -> SmallObject:
+        """Return a whole object, as `read_small`, and what tells it from others."""
 
-        async def take(exchange: Exchange) -> tuple[bytes, str | None]:
+        async def take(exchange: Exchange) -> SmallObject:
             if exchange.status != 200:
                 raise OriginFault(f"{label(ref)}: S3 answers {exchange.status} to a GET")
             if (content_length(exchange.headers) or 0) <= limit:
                 body = await exchange.read(limit)
                 if len(body) <= limit:
-                    return body, exchange.headers.get("etag")
+                    headers = exchange.headers
+                    return SmallObject(body, headers.get("etag"), headers.get(_MARK))
             raise OriginFault(f"{label(ref)}: has more than {limit} bytes")
 
         # Without s3:ListBucket, S3 denies access to a key that isn't there.
@@ -244,19 +254,20 @@ class S3Origin:
         return await self._caller.result(call)
 
     async def write_small(
-        self, ref: ObjectRef, body: bytes, meter: Meter, *, instead_of: str | None
+        self, ref: ObjectRef, body: bytes, meter: Meter, *, instead_of: str | None, mark: str
     ) -> None:
         """Put a torrent file in the place of what has an ETag, or of nothing (PutObject).
 
+        The `mark` is what `read_tagged` returns with it; it is kept as the object's metadata.
         ObjectChanged when there is something else by now. Where the server knows no conditions,
-        it is asked without them. OriginError; we can do without it.
+        or doesn't keep to them, it is asked without them. OriginError; we can do without it.
         """
 
         async def take(exchange: Exchange) -> None:
             await exchange.read(_LARGEST_RECEIPT)
 
         condition = {"If-None-Match": "*"} if instead_of is None else {"If-Match": instead_of}
-        headers = {"Content-Type": "application/x-bittorrent"}
+        headers = {"Content-Type": "application/x-bittorrent", _MARK: mark}
         call = Call(
             "PUT",
             ref,
@@ -273,7 +284,14 @@ class S3Origin:
         except OriginFault as error:
             if not _knows_no_conditions(str(error)):
                 raise
-            await self._caller.result(replace(call, headers=headers))
+        else:
+            if instead_of is None:
+                return
+            # Ceph RGW 16.2 answers 200 to a PUT with If-Match, and leaves what was there.
+            there = await self.read_tagged(ref, LARGEST_TORRENT, meter)
+            if there.etag != instead_of or there.body == body:
+                return
+        await self._caller.result(replace(call, headers=headers))
 
     async def list_page(
         self, prefix: ObjectRef, token: str | None, meter: Meter, *, by_marker: bool = False

@@ -1,12 +1,13 @@
 """Torrents are written beside their objects, once, and again where they have changed."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
-from bencode2 import bdecode
+from bencode2 import bdecode, bencode
 from botocore.session import Session
 from moto.server import ThreadedMotoServer
 
@@ -16,6 +17,7 @@ from seeder.config.origins import OriginSettings
 from seeder.config.sections import Config
 from seeder.daemon import sidecars as module
 from seeder.daemon.node import Node
+from seeder.s3.client import SmallObject
 from seeder.torrent.publications import State
 from tests.daemon.support import get, serving, until
 from tests.s3.objects_server import ObjectsServer
@@ -118,6 +120,65 @@ async def test_a_publishers_own_torrent_stays(config: Config, s3: Any) -> None:
     assert await trio.to_thread.run_sync(read, s3) == theirs
 
 
+def elsewhere(given: Config) -> Config:
+    """Return the same with its tracker at another URL."""
+    tracker = given.tracker.model_copy(
+        update={"announce_url": "http://tracker.example.org/announce"}
+    )
+    return given.model_copy(update={"tracker": tracker})
+
+
+async def test_our_own_is_known_again_when_all_state_is_lost(config: Config, s3: Any) -> None:
+    given = writing(config, s3)
+    async with serving(given) as node:
+        await until(lambda: written(node)["written"] == 1)
+    await trio.to_thread.run_sync(shutil.rmtree, given.state_directory)
+    async with serving(elsewhere(given)) as node:
+        await until(lambda: written(node)["written"] == 1)
+        found = node.catalog.by_name("quotes", "d/Nelson")
+        assert found is not None
+        assert found.torrent is not None
+        assert found.torrent.rung == "sidecar"
+    outside: Any = bdecode(await trio.to_thread.run_sync(read, s3))
+    assert outside[b"announce"] == b"http://tracker.example.org/announce"
+
+
+async def test_another_seeders_stays(config: Config, s3: Any) -> None:
+    given = writing(config, s3)
+    async with serving(given) as node:
+        await until(lambda: written(node)["written"] == 1)
+    theirs = await trio.to_thread.run_sync(read, s3)
+    other = given.model_copy(update={"state_directory": given.state_directory / "other"})
+    async with serving(elsewhere(other)) as node:
+        await until(lambda: written(node)["kept"] == 1)
+    assert await trio.to_thread.run_sync(read, s3) == theirs
+
+
+@pytest.mark.parametrize("made_by", [b"mktorrent 1.1", b"seeder 0.1"])
+async def test_anothers_torrent_of_other_contents_stays_and_is_told(
+    config: Config, s3: Any, made_by: bytes
+) -> None:
+    info = {b"length": 1, b"name": b"x", b"piece length": 16384, b"pieces": bytes(20)}
+    theirs = bencode({b"announce": b"http://x/a", b"created by": made_by, b"info": info})
+    await called(s3.put_object, Bucket="quotes", Key="d/Nelson.torrent", Body=theirs)
+    async with serving(writing(config, s3, metainfo=["build"])) as node:
+        await until(lambda: written(node)["failed"] == 1)
+        assert "another's torrent of that name stays: delete it" in str(node.sidecars.fault)
+    assert await trio.to_thread.run_sync(read, s3) == theirs
+
+
+async def test_one_of_an_older_version_of_ours_is_replaced(config: Config, s3: Any) -> None:
+    given = writing(config, s3, metainfo=["build"])
+    async with serving(given) as node:
+        url = node.links.announce.encode()
+        await until(lambda: written(node)["written"] == 1)
+    info = {b"length": 1, b"name": b"x", b"piece length": 16384, b"pieces": bytes(20)}
+    old = bencode({b"announce": url, b"created by": b"seeder 0.1", b"info": info})
+    await called(s3.put_object, Bucket="quotes", Key="d/Nelson.torrent", Body=old)
+    async with serving(given) as node:
+        await until(lambda: written(node)["written"] == 1)
+
+
 async def test_nothing_but_a_torrent_is_overwritten(config: Config, s3: Any) -> None:
     theirs = b"d4:infoi1ee, or so it begins"
     await called(s3.put_object, Bucket="quotes", Key="d/Nelson.torrent", Body=theirs)
@@ -153,7 +214,7 @@ async def test_what_has_become_private_meanwhile_is_not_written(
         origin = node.foundation.origins["default"]
         read_tagged, [entry] = origin.read_tagged, node.config.objects
 
-        async def reloaded(*given: Any) -> tuple[bytes, str | None]:
+        async def reloaded(*given: Any) -> SmallObject:
             hidden = {"publish_at": 4e9, "write_sidecar": True}
             await node.publisher.apply([entry.model_copy(update=hidden)])
             return await read_tagged(*given)

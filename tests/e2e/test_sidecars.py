@@ -1,5 +1,6 @@
 """A torrent that one node writes to Ceph is another's, without a byte of the object read."""
 
+import shutil
 from collections.abc import Callable
 
 from tests.e2e.ceph import CephRGW
@@ -43,3 +44,12 @@ def test_a_torrent_that_was_written_back_is_the_next_nodes(
     assert ceph.body_bytes_sent(bucket, "set/a b+c") - sent < 11 * MIB
     puts = [each for each in ceph.exchanges(bucket) if each.method == "PUT"]
     assert len([each for each in puts if each.key.endswith(".torrent")]) == 1
+    # The second one isn't the writer, and leaves it as it is; the first knows it by its mark.
+    first.kill()
+    shutil.rmtree(first.directory / "state")
+    first.add(tracker={"announce_url": "http://tracker.example.org/announce"})
+    first.start()
+    poll_until(lambda: first.status()["sidecars"]["written"] == 1, timeout=30, what="another URL")
+    body = publisher.raw.get_object(Bucket=bucket, Key="set/a b+c.torrent")["Body"].read()
+    assert b"http://tracker.example.org/announce" in body
+    assert wait_for_state(first, bucket, "set/a b+c")["metainfo"] == "sidecar"

@@ -21,12 +21,14 @@ async def test_a_put_is_made_on_condition(
     etag: str | None,
     condition: tuple[str, str],
 ) -> None:
-    faults.script(answer(200))
-    await origin.write_small(REF, BODY, meter, instead_of=etag)
-    [seen] = faults.seen
+    faults.script(answer(200), answer(200, BODY))
+    await origin.write_small(REF, BODY, meter, instead_of=etag, mark="m")
+    seen = faults.seen[0]
+    assert len([each for each in faults.seen if each.method == "PUT"]) == 1
     name, value = condition
     assert seen.method == "PUT"
     assert seen.headers[name] == value
+    assert seen.headers["x-amz-meta-seeder"] == "m"
     assert seen.headers["content-length"] == str(len(BODY))
     assert name in seen.headers["authorization"]  # it is signed
     assert origin.statistics().operations["PutObject", "ok"] == 1
@@ -37,7 +39,7 @@ async def test_who_was_faster_wins(
 ) -> None:
     faults.script(answer(412, b"<Error><Code>PreconditionFailed</Code></Error>"))
     with pytest.raises(ObjectChanged):
-        await origin.write_small(REF, BODY, meter, instead_of=None)
+        await origin.write_small(REF, BODY, meter, instead_of=None, mark="m")
     assert len(faults.seen) == 1
 
 
@@ -45,8 +47,17 @@ async def test_a_server_that_knows_no_conditions_is_asked_without(
     faults: FaultServer, origin: S3Origin, meter: CountingMeter
 ) -> None:
     faults.script(answer(501, b"<Error><Code>NotImplemented</Code></Error>"), answer(200))
-    await origin.write_small(REF, BODY, meter, instead_of=None)
+    await origin.write_small(REF, BODY, meter, instead_of=None, mark="m")
     assert "if-none-match" not in faults.seen[1].headers
+
+
+async def test_a_put_that_is_answered_and_not_done_is_made_without_a_condition(
+    faults: FaultServer, origin: S3Origin, meter: CountingMeter
+) -> None:
+    faults.script(answer(200), answer(200, b"before", ETag='"tag"'), answer(200))
+    await origin.write_small(REF, BODY, meter, instead_of='"tag"', mark="m")
+    assert [seen.method for seen in faults.seen] == ["PUT", "GET", "PUT"]
+    assert "if-match" not in faults.seen[2].headers
 
 
 async def test_what_is_refused_names_the_right_that_it_takes(
@@ -54,8 +65,8 @@ async def test_what_is_refused_names_the_right_that_it_takes(
 ) -> None:
     faults.script(answer(403, b"<Error><Code>AccessDenied</Code></Error>"))
     with pytest.raises(AccessDenied, match=r"allow s3:PutObject on it, or leave write_sidecar out"):
-        await origin.write_small(REF, BODY, meter, instead_of=None)
+        await origin.write_small(REF, BODY, meter, instead_of=None, mark="m")
     faults.script(answer(405, b"<Error><Code>MethodNotAllowed</Code></Error>"))
     with pytest.raises(OriginFault):
-        await origin.write_small(REF, BODY, meter, instead_of=None)
+        await origin.write_small(REF, BODY, meter, instead_of=None, mark="m")
     assert origin.statistics().reachable
