@@ -30,6 +30,7 @@ from seeder.cache.memory import Key, Piece
 from seeder.cache.writing import PieceWriter
 from seeder.errors import StorageError
 from seeder.files import DirectoryLock, lock_directory
+from seeder.net.guards import Lapses
 from seeder.units import counted
 
 TAKEN_AT_A_TIME = 1000
@@ -97,12 +98,14 @@ class DiskTier:
 
     async def run(self) -> None:
         """Open the directory as soon as that works, if `open` couldn't."""
+        lapses = Lapses(_log, self._root)
         while not self._is_open:
             await trio.sleep(RETRY_AFTER)
-            try:
-                await self._try_opening()
-            except OSError as error:
-                self.health.open_failed(error)
+            async with lapses.spared():
+                try:
+                    await self._try_opening()
+                except OSError as error:
+                    self.health.open_failed(error)
 
     async def _try_opening(self) -> None:
         found, refused = await trio.to_thread.run_sync(self._open)

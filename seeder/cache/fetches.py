@@ -11,6 +11,7 @@ from typing import Generic, TypeAlias
 from seeder.cache.memory import Key, Piece
 from seeder.cache.reading import T
 from seeder.errors import OriginError, PieceMismatch, SeederError
+from seeder.net.guards import sparing_others
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +120,8 @@ class Fetches(Generic[T]):
         self.size -= fetch.size
         self.ahead -= fetch.size if fetch.ahead else 0
         if fetch.unread is not None and error is not None and not isinstance(error, PieceMismatch):
-            fetch.unread(fetch.size)
+            with sparing_others(_log, "a piece that wasn't read"):
+                fetch.unread(fetch.size)
         self._settling = fetch
         while fetch.waiters:
             index, waiter = fetch.waiters.popleft()

@@ -16,6 +16,7 @@ from seeder.cache.lru import ByteLru
 from seeder.cache.memory import Key, MemoryTier
 from seeder.cache.reading import Readable
 from seeder.errors import SeederError
+from seeder.net.guards import Lapses
 from seeder.torrent.layout import sha1
 from seeder.units import MIB
 
@@ -70,19 +71,26 @@ class Inspector:
 
     async def run(self) -> None:
         """Look at what is in doubt, until cancelled."""
+        lapses = Lapses(_LOG, "a second look at a piece")
         while True:
             await self._work.wait()
             self._work = trio.Event()
             while self._line:
                 key, (size, digest, wanted) = next(iter(self._line.items()))
                 del self._line[key]
-                self._looked_at.put(key, self._clock())
-                looks = await self._look_at_memory(key, digest)
-                # Who wanted it may have had its file checked meanwhile.
-                if not (wanted and self._disk.trusts(key)):
-                    await self._disk.inspect(key, size, digest)
-                    looks += 1
-                await trio.sleep(looks * size / RATE)
+                async with lapses.spared():
+                    looks = await self._look(key, size, digest, wanted=wanted)
+                    await trio.sleep(looks * size / RATE)
+
+    async def _look(self, key: Key, size: int, digest: bytes, *, wanted: bool) -> int:
+        """Look at the copies of a piece; return how many there were."""
+        self._looked_at.put(key, self._clock())
+        looks = await self._look_at_memory(key, digest)
+        # Who wanted it may have had its file checked meanwhile.
+        if not (wanted and self._disk.trusts(key)):
+            await self._disk.inspect(key, size, digest)
+            looks += 1
+        return looks
 
     async def _look_at_memory(self, key: Key, digest: bytes) -> int:
         """Let go of a piece in memory that isn't right; return how many there were."""

@@ -4,6 +4,7 @@ A fetch runs in the cache's own nursery, so the peer that asked may leave. A pee
 same piece meanwhile joins the fetch. Each waiter is called once, with the piece or with the error.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from seeder.errors import (
     StorageError,
 )
 from seeder.units import MIB
+
+_LOG = logging.getLogger(__name__)
 
 AHEAD_AT_MOST = 128 * MIB
 """Bytes of pieces read ahead that may be on their way at a time: they take memory already."""
@@ -332,6 +335,10 @@ class PieceCache(Generic[T]):
             found = await self._find(fetch)
         except SeederError as error:
             found = error
+        except Exception:
+            # A fault of ours with one piece: whoever waits for others mustn't pay for it.
+            _LOG.exception("piece %d of %s: internal error", fetch.index, fetch.key[0])
+            found = StorageError(f"piece {fetch.index} can't be had: internal error")
         except BaseException:
             self._fetches.settle(fetch, _not_running())
             raise

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 import trio
 
 from seeder.cache.memory import Key, Piece
-from seeder.errors import PieceMismatch, SeederError
+from seeder.errors import PieceMismatch, SeederError, StorageError
 from seeder.torrent.layout import Layout, sha1
 from seeder.torrent.torrent import Question
 from seeder.units import KIB, MIB
@@ -126,6 +126,8 @@ class _Check:
         self.checked = 0
         """How many have come and were checked."""
         self._busy: trio.Event | None = None
+        self._failed = False
+        """Whether pieces couldn't be hashed, by a fault of ours."""
 
     def take(self, piece: bytearray) -> None:
         """Take the next piece."""
@@ -136,19 +138,27 @@ class _Check:
             self._nursery.start_soon(self._hash_in_thread, self._busy)
 
     async def finish(self) -> None:
-        """Wait until all that came is settled or wrong."""
+        """Wait until all that came is settled or wrong; StorageError where we fail at that."""
         if self._busy is not None:
             await self._busy.wait()
+        if self._failed:
+            raise StorageError("the piece can't be had: internal error")
         if self._arrived:
             pieces = self._take_arrived()
             self._settle(pieces, _hash_pieces(pieces))
 
     async def _hash_in_thread(self, busy: trio.Event) -> None:
-        while self._size >= HASHED_INLINE:
-            pieces = self._take_arrived()
-            self._settle(pieces, await trio.to_thread.run_sync(_hash_pieces, pieces))
-        self._busy = None
-        busy.set()
+        """Hash what has come until little is left; of a fault of ours `finish` tells."""
+        try:
+            while self._size >= HASHED_INLINE:
+                pieces = self._take_arrived()
+                self._settle(pieces, await trio.to_thread.run_sync(_hash_pieces, pieces))
+        except Exception:
+            _LOG.exception("pieces of %s: internal error", self._name)
+            self._failed = True
+        finally:
+            self._busy = None
+            busy.set()
 
     def _take_arrived(self) -> list[bytearray]:
         pieces, self._arrived, self._size = self._arrived, [], 0
@@ -275,6 +285,11 @@ class OriginReader(Generic[T]):
             # From S3, from the budget, or from reading the metainfo, which may be gone from disk.
             for each in asked:
                 each.settle(error)
+        except Exception:
+            # A fault of ours with one run: whoever waits for others mustn't pay for it.
+            _LOG.exception("pieces of %s: internal error", torrent.cache_id)
+            for index, each in enumerate(asked, first):
+                each.settle(StorageError(f"piece {index} can't be had: internal error"))
 
     async def _try(
         self, torrent: T, first: int, asked: list[_Asked], nursery: trio.Nursery

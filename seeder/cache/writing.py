@@ -209,13 +209,21 @@ class PieceWriter:
                     await self._step()
                 await self._renew()
             self._accepting = False
-            for key in list(self._queue):
-                self._finish(key, kept=False)
+            self._drop_queue()
+
+    def _drop_queue(self) -> None:
+        for key in list(self._queue):
+            self._finish(key, kept=False)
 
     async def _step(self) -> None:
         """Unlink every doomed file and write some pieces, in one call of a thread."""
         async with self._turn:
-            await self._change()
+            try:
+                await self._change()
+            except Exception:
+                # A fault of ours, maybe with one of them: the next ones shall be written.
+                _log.exception("%s: internal error", self._root)
+                self._drop_queue()
 
     async def _change(self) -> None:
         writes = self._admit()

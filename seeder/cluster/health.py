@@ -48,6 +48,11 @@ class Health:
         except (StoreAway, ValueError) as error:
             self.failed(part, reason_of(error))
             return False
+        except Exception as error:
+            # A fault of ours with what the store says: the node goes on by itself.
+            _LOG.exception("%s of the cluster: internal error", part)
+            self.failed(part, f"says what we fail with (internal error: {error!r})")
+            return False
         self.works(part)
         return True
 

@@ -20,6 +20,9 @@ from coredis.exceptions import NoScriptError, RedisError
 from seeder.cluster.faults import explain, explain_connecting
 from seeder.cluster.store import Argument, Reply, Script
 from seeder.errors import StoreAway
+from seeder.net.guards import Lapses
+
+_LOG = logging.getLogger(__name__)
 
 PATIENCE = 5.0
 """Seconds that Redis has to take a connection, and to answer a command."""
@@ -86,10 +89,11 @@ class RedisLink:
 
     async def run(self) -> None:
         """Connect, again and again."""
-        pause = FIRST_PAUSE
+        pause, lapses = FIRST_PAUSE, Lapses(_LOG, "the connection to the store of the cluster")
         while True:
             began = trio.current_time()
-            await self._connect_once()
+            async with lapses.spared():
+                await self._connect_once()
             if trio.current_time() - began > SETTLED:
                 pause = FIRST_PAUSE
             # Nodes that lost it together don't come back together.
@@ -98,24 +102,27 @@ class RedisLink:
 
     async def _connect_once(self) -> None:
         """Connect, and return when the connection is lost or didn't come about."""
-        async with trio.open_nursery() as nursery:
-            try:
-                stream = await self._open_stream()
-                connection = _Connection(stream, self._address, self._name)
-                with trio.fail_after(PATIENCE):
-                    await nursery.start(connection.run)
-            except StoreAway as error:
-                self._fault = error.reason
-            except trio.TooSlowError:
-                self._fault = "takes a connection and doesn't answer"
-            except RedisError as error:
-                self._fault = _explain(error, _CLOSED)
-            else:
-                self._connection, self._fault = connection, _LOST
+        try:
+            async with trio.open_nursery() as nursery:
+                try:
+                    stream = await self._open_stream()
+                    connection = _Connection(stream, self._address, self._name)
+                    with trio.fail_after(PATIENCE):
+                        await nursery.start(connection.run)
+                except StoreAway as error:
+                    self._fault = error.reason
+                except trio.TooSlowError:
+                    self._fault = "takes a connection and doesn't answer"
+                except RedisError as error:
+                    self._fault = _explain(error, _CLOSED)
+                else:
+                    self._connection, self._fault = connection, _LOST
+                self._opened.set()
+                if self._connection is None:
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._connection = None
             self._opened.set()
-            if self._connection is None:
-                nursery.cancel_scope.cancel()
-        self._connection = None
 
     async def _open_stream(self) -> anyio.abc.ByteStream:
         """Return a stream that is open, with TLS if it is wanted; StoreAway."""
@@ -161,13 +168,19 @@ class RedisLink:
     async def read(
         self, stream: bytes, after: bytes, *, most: int, wait: float
     ) -> list[tuple[bytes, list[bytes]]]:
-        """Return up to `most` entries of a stream behind an id: ids and fields; StoreAway."""
+        """Return up to `most` entries of a stream behind an id: ids and fields.
+
+        StoreAway, ValueError for what is no stream.
+        """
         block = max(1, int(1000 * wait))
         words = (b"COUNT", most, b"BLOCK", block, b"STREAMS", stream, after)
         reply: object = await self._call(b"XREAD", *words, wait=wait)
         if reply is None:
             return []
-        return cast("dict[bytes, list[tuple[bytes, list[bytes]]]]", reply)[stream]
+        found = reply.get(stream) if isinstance(reply, dict) else None
+        if not isinstance(found, list):
+            raise ValueError(f"entries of a stream were expected of the store, not {reply!r:.80}")
+        return cast("list[tuple[bytes, list[bytes]]]", found)
 
     async def _call(self, command: bytes, *arguments: Argument, wait: float = 0.0) -> Reply:
         if not self._opened.is_set():

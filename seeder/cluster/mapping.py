@@ -223,6 +223,9 @@ class SharedMap(Generic[Name, Value]):
                     part = self._rules.part
                     _LOG.warning("%s: the store of the cluster has what is none: %s", part, error)
                 self._doubted = True
+            except Exception:
+                # A fault of ours with one of them: the others are heard.
+                _LOG.exception("%s of the cluster: internal error", self._rules.part)
             if slices.is_over:
                 await slices.turn()
         self._rules.heard()

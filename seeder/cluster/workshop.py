@@ -6,6 +6,7 @@ so, and any node that has it puts it there again.
 What is made is some bytes with a name to the store; `seeder.publish.makers` knows what they are.
 """
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,8 +17,11 @@ import trio
 
 from seeder.cluster.keys import Keys
 from seeder.cluster.store import Script, Store, listed, numbered, texted
-from seeder.errors import StoreAway
+from seeder.errors import SeederError, StoreAway
+from seeder.net.guards import Lapses
 from seeder.units import MIB
+
+_LOG = logging.getLogger(__name__)
 
 KEPT = 600
 """Seconds for which the store has what was made, or was wanted again."""
@@ -110,21 +114,26 @@ class Workshop:
         arguments = (self._token, int(1000 * LEASE), int(may_make), name, WANTED)
         try:
             reply = await self._store.run(_CLAIM, self._of(name), arguments)
-        except StoreAway:
+            return reply if isinstance(reply, bytes) else numbered(reply) == 1
+        except (StoreAway, ValueError):
             return may_make
-        return reply if isinstance(reply, bytes) else numbered(reply) == 1
 
     @asynccontextmanager
     async def holding(self, name: str) -> AsyncIterator[None]:
-        """Keep the lease for the length of the block."""
+        """Keep the lease for the length of the block, whose SeederError comes out as it is."""
+        failed: list[SeederError] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._renew, name)
             try:
                 yield
+            except SeederError as error:
+                failed.append(error)  # the nursery would wrap it, and nobody know it again
             finally:
                 nursery.cancel_scope.cancel()
                 with trio.move_on_after(1, shield=True), suppress(StoreAway):
                     await self._store.run(_HOLD, [self._keys.lease(name)], (self._token, 0))
+        if failed:
+            raise failed[0]
 
     async def _renew(self, name: str) -> None:
         while True:
@@ -154,18 +163,23 @@ class Workshop:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look for what others make, and for what they want, until cancelled."""
         task_status.started()
+        lapses = Lapses(_LOG, "what the nodes make for each other")
         while True:
             await trio.sleep(POLL)
-            try:
-                names = list(self._waiters)
-                for begin in range(0, len(names), _MOST_AT_ONCE):
-                    await self._look(names[begin : begin + _MOST_AT_ONCE])
-                await self._meet_wants()
-            except StoreAway:
-                # Nobody can be waited for; `claim` then says that it is ours.
-                for waiter in chain.from_iterable(self._waiters.values()):
-                    if waiter.may_make():
-                        waiter.woken.set()
+            async with lapses.spared():
+                await self._look_at_all()
+
+    async def _look_at_all(self) -> None:
+        try:
+            names = list(self._waiters)
+            for begin in range(0, len(names), _MOST_AT_ONCE):
+                await self._look(names[begin : begin + _MOST_AT_ONCE])
+            await self._meet_wants()
+        except (StoreAway, ValueError):
+            # Nobody can be waited for; `claim` then says that it is ours.
+            for waiter in chain.from_iterable(self._waiters.values()):
+                if waiter.may_make():
+                    waiter.woken.set()
 
     async def _look(self, names: list[str]) -> None:
         keys = [key for name in names for key in self._of(name)[:2]]

@@ -15,6 +15,7 @@ from seeder.errors import StorageError
 from seeder.files import dump_json, parse_json, read_file, replace_file, set_aside, storage_errors
 from seeder.net.addresses import IPNetwork
 from seeder.net.bans import Ban, Bans, read_bans
+from seeder.net.guards import Lapses
 from seeder.units import MIB, rounded_time
 
 _LOG = logging.getLogger(__name__)
@@ -72,17 +73,22 @@ class BanKeeper:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take up what others say, and let in whose bans are over, until cancelled."""
         task_status.started()
+        lapses = Lapses(_LOG, "bans")
         while True:
             await trio.sleep(LOOK_EVERY)
-            if self._unwritten:
-                self._unwritten = False
-                try:
-                    async with self._turn:
-                        await self._write(self.bans)
-                except StorageError as error:
-                    _LOG.error("what other nodes say of networks isn't kept: %s", error)
-            if self._networks() != self._held:
-                await self._apply()
+            async with lapses.spared():
+                await self._look()
+
+    async def _look(self) -> None:
+        if self._unwritten:
+            self._unwritten = False
+            try:
+                async with self._turn:
+                    await self._write(self.bans)
+            except StorageError as error:
+                _LOG.error("what other nodes say of networks isn't kept: %s", error)
+        if self._networks() != self._held:
+            await self._apply()
 
     async def _apply(self) -> None:
         held = self._networks()

@@ -1,5 +1,6 @@
 """The sources of events of a node: its webhooks, and the readers of its queues."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +15,10 @@ from seeder.events.feed import EventFeed, Hearer
 from seeder.events.queues import QueueReader
 from seeder.events.webhooks import Webhooks
 from seeder.ledger.counters import Tally
+from seeder.net.guards import sparing_others
 from seeder.s3.queues import EventQueue
+
+_LOG = logging.getLogger(__name__)
 
 EVENTS = "events"
 """Below the state directory: messages that couldn't be read, by their source."""
@@ -83,7 +87,7 @@ class EventSources:
 
 
 async def _read(queue: EventQueue, feed: EventFeed, scope: trio.CancelScope) -> None:
-    with scope:
+    with sparing_others(_LOG, "events %s", feed.name), scope:
         async with running(queue.run):
             await QueueReader(queue, feed).run()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -17,9 +18,12 @@ from seeder.cluster.secret import RENEWED, share_secret
 from seeder.cluster.split import NodeCard, Split
 from seeder.daemon.placement import Placement
 from seeder.errors import StoreAway
+from seeder.net.guards import Lapses
 from seeder.net.sockets import packed_address
 from seeder.tracker.datagrams import ConnectionIds
 from seeder.tracker.swarms import Swarms
+
+_LOG = logging.getLogger(__name__)
 
 TELL_EVERY = 5.0
 """Seconds between two times that a node tells the others how it does."""
@@ -97,10 +101,12 @@ class Fellows:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._share_secret)
             nursery.start_soon(self._tell)
+            lapses = Lapses(_LOG, "the members of the cluster")
             while True:
                 self._changed = trio.Event()
-                if self.meet() or self._placement.is_stale:
-                    await self._placement.follow()
+                async with lapses.spared():
+                    if self.meet() or self._placement.is_stale:
+                        await self._placement.follow()
                 wait = min(TELL_EVERY, self._attendance.next_at - trio.current_time())
                 with trio.move_on_after(max(0.0, wait)):
                     await self._changed.wait()
@@ -109,18 +115,21 @@ class Fellows:
         self._changed.set()
 
     async def _tell(self) -> None:
+        lapses = Lapses(_LOG, "what the members are told")
         while True:
-            self._cluster.membership.tell(SUMMARY, self.summary())
+            async with lapses.spared():
+                self._cluster.membership.tell(SUMMARY, self.summary())
             await trio.sleep(TELL_EVERY)
 
     async def _share_secret(self) -> None:
+        lapses = Lapses(_LOG, "the secret of the tracker by UDP")
         while True:
-            pause = RENEWED
-            try:
-                cluster = self._cluster
-                self._ids.secret = await share_secret(cluster.store, cluster.keys, self._ids.secret)
-            except (StoreAway, ValueError):
-                pause = TELL_EVERY
+            pause = TELL_EVERY
+            async with lapses.spared():
+                with contextlib.suppress(StoreAway, ValueError):
+                    store, keys = self._cluster.store, self._cluster.keys
+                    self._ids.secret = await share_secret(store, keys, self._ids.secret)
+                    pause = RENEWED
             await trio.sleep(pause)
 
 

@@ -22,6 +22,7 @@ from seeder.gateway.keys import (
     read_signer,
 )
 from seeder.gateway.register_file import RegisterStore, Stamp
+from seeder.net.guards import Lapses
 from seeder.tracker.register import Made, Register
 from seeder.tracker.swarms import Swarms
 
@@ -111,11 +112,14 @@ class PasskeyWatch:
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
+        # Else those would be let in whose passkeys are revoked.
+        lapses = Lapses(_LOG, "passkeys", vital=True)
         while True:
             with trio.move_on_after(LOOK_EVERY):
                 await self._hurried.wait()
             self._hurried = trio.Event()
-            await self.look()
+            async with lapses.spared():
+                await self.look()
 
     def _hear(self) -> None:
         """Heed at once what other nodes have told, whether it can be written or not."""

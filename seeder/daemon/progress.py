@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import trio
 
 from seeder.admin.overview import Overview, describe_work
+from seeder.net.guards import Lapses
 from seeder.torrent.objects import ObjectRef
 from seeder.torrent.publications import Publication
 from seeder.units import counted
@@ -84,7 +85,8 @@ def _others(refs: Iterable[ObjectRef]) -> str:
 
 async def tell_progress(overview: Overview) -> None:
     """Keep telling until cancelled."""
-    told = ProgressLog(overview)
+    told, lapses = ProgressLog(overview), Lapses(_LOG, "what takes long")
     while True:
         await trio.sleep(LOOK_EVERY)
-        told.look(trio.current_time())
+        async with lapses.spared():
+            told.look(trio.current_time())

@@ -18,6 +18,7 @@ from seeder.net.addresses import (
     is_v6,
     scope_of,
 )
+from seeder.net.guards import Lapses
 from seeder.net.sockets import packed_address
 from seeder.tracker.swarms import OwnSeeder, Swarms
 
@@ -58,9 +59,11 @@ class PublicAddress:
 
     async def run(self) -> None:
         """Look names up until cancelled."""
+        lapses = Lapses(_LOG, "peer.public_address")
         while True:
             self._changed = trio.Event()
-            await self.refresh()
+            async with lapses.spared():
+                await self.refresh()
             with trio.move_on_after(RETRY_AFTER if self._failing else RESOLVE_EVERY):
                 await self._changed.wait()
 

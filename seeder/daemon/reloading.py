@@ -1,6 +1,7 @@
 """Reloads one at a time, whoever asks for them: a signal, a change of the file, the control API."""
 
 import logging
+import time
 from collections.abc import Callable
 
 import trio
@@ -61,7 +62,17 @@ class Reloader:
             asked, self._next = self._next, _Asked()
             self._notifier.reloading()
             await trio.to_thread.run_sync(self._watch.reading)
-            asked.report = await reload(node, self._watch.path, self._instance)
-            self._taken_up(node.config.log)
+            asked.report = await self._reload(node)
             self._notifier.ready()
             asked.done.set()
+
+    async def _reload(self, node: Node) -> ReloadReport:
+        """Reload; a fault of ours is no end of what is served, and whoever asked hears of it."""
+        try:
+            report = await reload(node, self._watch.path, self._instance)
+            self._taken_up(node.config.log)
+        except Exception as error:
+            _LOG.exception("a reload: internal error")
+            report = ReloadReport(time.time(), "partial", f"internal error: {error!r}")
+            node.overview.reloads.note(report)
+        return report

@@ -37,6 +37,7 @@ from seeder.gateway.certificates import LiveCertificate, doubts
 from seeder.gateway.keys import read_keys
 from seeder.http.connection import ServerLimits
 from seeder.http.server import serve as serve_web
+from seeder.net.guards import Lapses
 
 _LOG = logging.getLogger(__name__)
 
@@ -162,24 +163,31 @@ def _tell_listeners(listeners: Listeners, path: Path | None, announce_url: str) 
 
 
 async def _expire(node: Node) -> None:
+    lapses = Lapses(_LOG, "the look for peers that are gone")
     while True:
         await trio.sleep(EXPIRE_EVERY)
-        for _ in node.swarms.expire(trio.current_time()):
-            await trio.lowlevel.checkpoint()
+        async with lapses.spared():
+            for _ in node.swarms.expire(trio.current_time()):
+                await trio.lowlevel.checkpoint()
 
 
 async def _keep_to_budget(node: Node) -> None:
+    # Else it would spend without end.
+    lapses = Lapses(_LOG, "the budget", vital=True)
     while True:
         await trio.sleep(BUDGET_EVERY)
-        if node.restraint.update():
-            await node.foundation.database.flush(node.foundation.ledger)
-        await node.restraint.recount()
+        async with lapses.spared():
+            if node.restraint.update():
+                await node.foundation.database.flush(node.foundation.ledger)
+            await node.restraint.recount()
 
 
 async def _tell_status(node: Node, notifier: Notifier) -> None:
+    lapses = Lapses(_LOG, "the status")
     while True:
-        node.swarms.loading = node.publisher.loading
-        notifier.status(await node.overview.summary())
+        async with lapses.spared():
+            node.swarms.loading = node.publisher.loading
+            notifier.status(await node.overview.summary())
         await trio.sleep(STATUS_EVERY)
 
 

@@ -1,5 +1,6 @@
 """Reading the cache's files again in idle time: a bit that flipped is noticed at last."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -7,10 +8,13 @@ import trio
 
 from seeder.cache.pieces import PieceCache
 from seeder.errors import SeederError
+from seeder.net.guards import sparing_others
 from seeder.net.slices import Slices
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.torrent import Torrent
 from seeder.units import MIB
+
+_LOG = logging.getLogger(__name__)
 
 RATE = 8 * MIB
 """Bytes a second: a hundredth of a core, and 50 GiB in less than two hours."""
@@ -41,7 +45,7 @@ async def _look_at_all(catalog: Catalog, cache: PieceCache[Torrent], calm: "_Cal
         torrent = publication.torrent
         if torrent is not None:
             # If its metainfo can't be read, whoever keeps it has heard of that.
-            with suppress(SeederError):
+            with sparing_others(_LOG, "%s", publication.ref), suppress(SeederError):
                 for index in _files(torrent, cache, seen):
                     # Held, so that each hash is at hand. Of an object without files it isn't
                     # read: thousands of infos would fill the memory for those in use.

@@ -15,6 +15,7 @@ import trio
 from seeder.daemon.tasks import running
 from seeder.errors import StorageError
 from seeder.files import dump_json, parse_json, read_file, replace_file, storage_errors
+from seeder.net.guards import Lapses
 from seeder.net.slices import Slices
 from seeder.tracker.swarms import Swarms
 from seeder.units import KIB, MIB
@@ -63,14 +64,17 @@ class SwarmFile:
 
     async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
+        lapses = Lapses(_LOG, "the swarms on disk")
         try:
             while True:
                 await trio.sleep(SAVE_EVERY)
                 if self._swarms.changes != self._saved or self._failing:
-                    await self.save()
+                    async with lapses.spared():
+                        await self.save()
         finally:
             with trio.move_on_after(STOP_SECONDS, shield=True):
-                await self.save()
+                async with lapses.spared():
+                    await self.save()
 
     async def save(self) -> None:
         """Write every swarm; a failure is a warning, and leaves the last save as it was."""

@@ -147,6 +147,11 @@ class Warmer:
             if asked is not None:
                 asked.fault = str(error)
             _LOG.debug("%s: not warm yet: %s", ref, error)
+        except Exception as error:
+            self._due_at[ref] = trio.current_time() + RETRY
+            if asked is not None:
+                asked.fault = f"internal error: {error!r}"
+            _LOG.exception("%s: internal error", ref)
         else:
             self._due_at.pop(ref, None)
             if is_kept:

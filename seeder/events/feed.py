@@ -66,9 +66,12 @@ class EventFeed:
         try:
             found = parse_notification(body)
         except ValueError as error:
-            self.messages["unreadable"] += 1
-            where = await self.aside.put(body)
-            _LOG.warning("events %s: a message can't be read: %s; %s", self.name, error, where)
+            await self._set_aside(body, str(error))
+            return ()
+        except Exception as error:
+            # A fault of ours: in a queue it would come back for ever.
+            _LOG.exception("events %s: internal error", self.name)
+            await self._set_aside(body, f"internal error: {error!r}")
             return ()
         self.messages["taken"] += 1
         for each in found.news:
@@ -92,6 +95,20 @@ class EventFeed:
             *(self.name, count, found.records, "which is" if count == 1 else "the first is"),
             *(first, found.reason, where),
         )
+
+    async def _set_aside(self, body: bytes | str, why: str) -> None:
+        self.messages["unreadable"] += 1
+        where = await self.aside.put(body)
+        _LOG.warning("events %s: a message can't be read: %s; %s", self.name, why, where)
+
+    def is_busy_with(self, news: News) -> bool:
+        """Tell whether what news tell of isn't taken up yet."""
+        try:
+            return self.hearer.is_busy_with(self.origin, news)
+        except Exception:
+            # The listing finds the object all the same, and the message would be held for ever.
+            _LOG.exception("events %s: internal error", self.name)
+            return False
 
     def fail(self, reason: str) -> None:
         """Take note that nothing can come; it is logged once."""

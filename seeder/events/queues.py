@@ -5,6 +5,7 @@ isn't. Until then it is kept from others, so that it comes back if we die. What 
 aside and deleted: it would come back for ever.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,8 +13,11 @@ import trio
 
 from seeder.errors import OriginError
 from seeder.events.feed import EventFeed
+from seeder.net.guards import Lapses
 from seeder.s3.notifications import News
 from seeder.s3.queues import QueueMessage
+
+_LOG = logging.getLogger(__name__)
 
 HIDDEN = 120
 """Seconds for which messages are kept from others, again and again while they are held."""
@@ -62,43 +66,49 @@ class QueueReader:
             await self._read()
 
     async def _read(self) -> None:
-        pause = FIRST_PAUSE
+        pause, lapses = FIRST_PAUSE, Lapses(_LOG, f"events {self._feed.name}")
         while True:
-            began = trio.current_time()
-            try:
-                messages = await self._queue.receive(HIDDEN)
-            except OriginError as error:
-                self._note("receive", str(error))
-                await trio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-                continue
-            self._note("receive", None)
-            pause = FIRST_PAUSE
-            for message in messages:
-                news = tuple(await self._feed.take(message.body))
-                self._held.append(_Held(message.receipt, news, began, began + HIDDEN))
-            self._feed.held = len(self._held)
-            if messages:
-                self._something.set()
-            else:
-                # A server that doesn't let us wait must not be asked without a pause.
-                await trio.sleep(max(0.0, LOOK_EVERY - (trio.current_time() - began)))
+            async with lapses.spared():
+                began = trio.current_time()
+                try:
+                    messages = await self._queue.receive(HIDDEN)
+                except OriginError as error:
+                    self._note("receive", str(error))
+                    await trio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                    continue
+                self._note("receive", None)
+                pause = FIRST_PAUSE
+                await self._take(messages, began)
+
+    async def _take(self, messages: list[QueueMessage], began: float) -> None:
+        """Hold messages that were asked for when it `began`; after none there is a pause."""
+        for message in messages:
+            news = tuple(await self._feed.take(message.body))
+            self._held.append(_Held(message.receipt, news, began, began + HIDDEN))
+        self._feed.held = len(self._held)
+        if messages:
+            self._something.set()
+        else:
+            # A server that doesn't let us wait must not be asked without a pause.
+            await trio.sleep(max(0.0, LOOK_EVERY - (trio.current_time() - began)))
 
     async def _keep(self) -> None:
         """Delete what is taken up, and keep the rest from others."""
-        pause = LOOK_EVERY
+        pause, lapses = LOOK_EVERY, Lapses(_LOG, f"events {self._feed.name}, what is held")
         while True:
             while not self._held:
                 await self._something.wait()
                 self._something = trio.Event()
-            try:
-                await self._sort_out()
-            except OriginError as error:
-                self._note("keep", str(error))
-                pause = min(2 * pause, LONGEST_PAUSE)
-            else:
-                self._note("keep", None)
-                pause = LOOK_EVERY
+            async with lapses.spared():
+                try:
+                    await self._sort_out()
+                except OriginError as error:
+                    self._note("keep", str(error))
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                else:
+                    self._note("keep", None)
+                    pause = LOOK_EVERY
             await trio.sleep(pause)
 
     async def _sort_out(self) -> None:
@@ -132,5 +142,4 @@ class QueueReader:
             self._feed.recover()
 
     def _is_busy(self, held: _Held) -> bool:
-        feed = self._feed
-        return any(feed.hearer.is_busy_with(feed.origin, each) for each in held.news)
+        return any(self._feed.is_busy_with(each) for each in held.news)

@@ -19,6 +19,7 @@ from seeder.config.sections import Config
 from seeder.errors import Unavailable
 from seeder.http.tls import HandshakeResult
 from seeder.net.certificates import Certificate, PemFile, covers, read_certificate, read_names
+from seeder.net.guards import Lapses
 
 _LOG = logging.getLogger(__name__)
 
@@ -162,16 +163,16 @@ class LiveCertificate:
 
     async def run(self) -> None:
         """Take up what changes in the files, and log when it ends soon, until cancelled."""
-        before = self._seen
+        before, lapses = self._seen, Lapses(_LOG, _CERTIFICATE)
         while True:
-            self._remind(time.time())
-            await trio.sleep(LOOK_EVERY)
-            now = await trio.to_thread.run_sync(self._stamps, abandon_on_cancel=True)
-            # Two files don't change at a time: what is halfway would be told of as a mistake.
-            changed = now == before and now != self._seen
-            if changed or trio.current_time() >= self._again_at:
-                await self._read(self._files)
-            before = now
+            async with lapses.spared():
+                self._remind(time.time())
+                await trio.sleep(LOOK_EVERY)
+                now = await trio.to_thread.run_sync(self._stamps, abandon_on_cancel=True)
+                # Two files don't change at a time: what is halfway would be told of as a mistake.
+                changed, before = now == before and now != self._seen, now
+                if changed or trio.current_time() >= self._again_at:
+                    await self._read(self._files)
 
     def _remind(self, now: float) -> None:
         if now >= max(self.current.due, self._remind_at):

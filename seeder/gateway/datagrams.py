@@ -85,20 +85,19 @@ class TrackerDatagrams:
                     taken += max(len(batch), 1)
                     now, ids_now = self._clock(), self._ids_clock()
                     for datagram in batch:
-                        answer = self._answer_of(datagram, now, ids_now)
-                        if answer is not None:
-                            datagrams.reply(datagram.place, answer)
+                        self._answer(datagrams, datagram, now, ids_now)
                     sent += datagrams.send()
             finally:
                 self._meter.protocol(sent)
 
-    def _answer_of(self, datagram: Datagram, now: float, ids_now: float) -> bytes | None:
+    def _answer(self, datagrams: Datagrams, datagram: Datagram, now: float, ids_now: float) -> None:
         try:
-            return self.answer(datagram, now, ids_now)
+            answer = self.answer(datagram, now, ids_now)
+            if answer is not None:
+                datagrams.reply(datagram.place, answer)
         except Exception:
             # A fault of ours in one answer: the others must not pay for it.
             _LOG.exception("a datagram of %s: internal error", ip_address(datagram.source))
-            return None
 
     def answer(self, datagram: Datagram, now: float, ids_now: float) -> bytes | None:
         """Return the reply to a datagram that came at a time of both clocks; None: it gets none."""

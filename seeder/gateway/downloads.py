@@ -1,5 +1,7 @@
 """All downloads over HTTP: who may begin one, and what ends them together."""
 
+import logging
+
 import trio
 
 from seeder.errors import DownloadRefused
@@ -8,10 +10,13 @@ from seeder.gateway.keyed import Visitor
 from seeder.gateway.lines import Lines
 from seeder.net.addresses import Networks, networks_of
 from seeder.net.doors import Door
+from seeder.net.guards import Lapses, sparing_others
 from seeder.net.sockets import packed_address
 from seeder.torrent.torrent import Torrent
 from seeder.units import ByteRange
 from seeder.upload.uploads import TICK, Uploads
+
+_LOG = logging.getLogger(__name__)
 
 MOST_DOWNLOADS = 500
 """Half of the HTTP server's connections, so that the tracker has the other half."""
@@ -37,13 +42,16 @@ class Downloads:
 
     async def run(self) -> None:
         """Keep the deadlines until cancelled."""
+        lapses = Lapses(_LOG, "downloads")
         while True:
             await trio.sleep(TICK)
-            self._tick(trio.current_time())
+            async with lapses.spared():
+                self._tick(trio.current_time())
 
     def _tick(self, now: float) -> None:
         for download in self._all:
-            download.tick(now)
+            with sparing_others(_LOG, "a download of %s", download.torrent.pinned.ref):
+                download.tick(now)
         self._lines.look_at_all()
 
     async def open(

@@ -37,6 +37,7 @@ from seeder.http.messages import (
 from seeder.http.sourced import SourcedBody
 from seeder.http.wire import Wire
 from seeder.net.addresses import Networks
+from seeder.net.guards import sparing_others
 
 _LOG = logging.getLogger(__name__)
 
@@ -488,7 +489,9 @@ class Connection:
     def _drop_source(self) -> None:
         source, self._source = self._source, None
         if source is not None:
-            source.close()
+            # It is closed in whichever task ends the connection, also that of all others.
+            with sparing_others(_LOG, "the end of a body"):
+                source.close()
 
     async def _linger(self) -> None:
         """Drop what still comes: closing before would destroy our reply (RFC 9112, 9.6)."""

@@ -27,6 +27,7 @@ from seeder.http.messages import NOWHERE, Handler, Hostless, SentMeter
 from seeder.http.tls import HandshakeResult, Queue, SecureConnection, Security
 from seeder.http.watch import Watch
 from seeder.net.addresses import Networks, SocketAddress, networks_of
+from seeder.net.guards import sparing_others
 from seeder.net.shares import Shares
 from seeder.net.sockets import accept, only_address, packed_address
 
@@ -219,7 +220,15 @@ class _Server:
             connection.close()
 
     def _go_on(self, connection: Connection, want: Want) -> None:
-        """Have a connection without a task wait for what it wants."""
+        """Have a connection without a task wait for what it wants; where it can't, it ends."""
+        try:
+            self._let_wait(connection, want)
+        except Exception:
+            # Also of the system, which watches so many descriptors of a user and no more: epoll(7).
+            _LOG.exception("a connection failed")
+            self._end(connection)
+
+    def _let_wait(self, connection: Connection, want: Want) -> None:
         if self._may_watch(connection, want):
             parked = self._parked(connection, want)
             assert parked is not None
@@ -241,10 +250,11 @@ class _Server:
         self._go_on(connection, self._step(connection))
 
     def _end(self, connection: Connection) -> None:
-        """Close a connection that has no task."""
-        self._unpark(connection)
-        self._forget(connection)
-        self.watch.remove(connection)
+        """Close a connection that has no task, or whose task ends with this."""
+        with sparing_others(_LOG, "a connection that ends"):
+            self._unpark(connection)
+            self._forget(connection)
+            self.watch.remove(connection)
         connection.close()
 
     def _unpark(self, connection: Connection) -> None:
@@ -278,8 +288,7 @@ class _Server:
             if watched and connection in self._waiting:
                 self._go_on(connection, want)
             else:
-                self._forget(connection)
-                connection.close()
+                self._end(connection)
 
     def _forget(self, connection: Connection) -> None:
         """Count a connection no more; no error if it was closed to make room."""
@@ -329,7 +338,9 @@ class _Server:
         """Return which of some connections (of all, if None) has kept us waiting for longest."""
         for parked in (self._idle, self._arriving, self._sending):
             for connection in parked:
-                if among is None or connection in among:
+                # One that was evicted in this pass of the loop is still parked, if its task had
+                # been woken before.
+                if connection in self._waiting and (among is None or connection in among):
                     return connection
         return None
 

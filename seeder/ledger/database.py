@@ -24,6 +24,7 @@ from seeder.ledger.node import NodeFigures
 from seeder.ledger.opening import Former, open_ledger, read_former, replace_ledger
 from seeder.ledger.records import Entry
 from seeder.ledger.schema import BUSY_SECONDS
+from seeder.net.guards import Lapses
 
 _LOG = logging.getLogger(__name__)
 
@@ -154,15 +155,18 @@ class LedgerDatabase:
         `refresh` is called before each flush, to bring the accounts' states and peers up to date.
         """
         task_status.started()
+        lapses = Lapses(_LOG, "the accounts of what is published")
         try:
             while True:
                 await trio.sleep(interval)
-                await refresh()
+                async with lapses.spared():
+                    await refresh()
                 await self.flush(ledger)
         finally:
             written = False
             with trio.move_on_after(STOP_SECONDS, shield=True):
-                await refresh()
+                async with lapses.spared():
+                    await refresh()
                 written = await self.flush(ledger)
                 await self.aclose()
             if not written:
@@ -184,12 +188,13 @@ class LedgerDatabase:
                 file, accounts, now, self.figures(), (ledger.groups.counts, ledger.holders)
             )
         except StorageError as error:
-            self._failures += 1
+            self._failed(str(error))
+            return False
+        except Exception as error:
+            # A fault of ours, maybe with one of the counts: what is served goes on.
             if self._fault is None:
-                _LOG.warning(
-                    "the ledger's counts wait in memory until it can be written: %s", error
-                )
-            self._fault = str(error)
+                _LOG.exception("the ledger: internal error")
+            self._failed(f"internal error: {error!r}")
             return False
         self._flushes += 1
         self._flushed_at = now
@@ -197,6 +202,12 @@ class LedgerDatabase:
             self._fault = None
             _LOG.info("the ledger %s is written again", self._path)
         return True
+
+    def _failed(self, why: str) -> None:
+        self._failures += 1
+        if self._fault is None:
+            _LOG.warning("the ledger's counts wait in memory until it can be written: %s", why)
+        self._fault = why
 
     async def _write(
         self,

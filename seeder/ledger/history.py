@@ -4,6 +4,7 @@ A look every two seconds costs the event loop slices of a fraction of a millisec
 told is put together in a thread.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,9 @@ from seeder.ledger.reading import records_of
 from seeder.ledger.recent import STEP, Recent, RecentSteps
 from seeder.ledger.series import Selection, Series, read_series, recent_series
 from seeder.ledger.spans import Span
+from seeder.net.guards import Lapses
+
+_LOG = logging.getLogger(__name__)
 
 _READERS = 2
 """Threads that read at a time: there is one connection for each."""
@@ -53,16 +57,17 @@ class History:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look every two seconds until cancelled."""
         self.begin()
-        began = trio.current_time()
+        began, lapses = trio.current_time(), Lapses(_LOG, "the history")
         task_status.started()
         while True:
             now = self._clock()
             await trio.sleep(STEP - now % STEP)
-            figures = self.figures(int(1000 * (trio.current_time() - began)))
-            self._latest = figures
-            # The step that has just ended.
-            for _ in self._recent.look(self._accounts(), figures, self._clock() - STEP / 2):
-                await trio.lowlevel.checkpoint()
+            async with lapses.spared():
+                figures = self.figures(int(1000 * (trio.current_time() - began)))
+                self._latest = figures
+                # The step that has just ended.
+                for _ in self._recent.look(self._accounts(), figures, self._clock() - STEP / 2):
+                    await trio.lowlevel.checkpoint()
 
     async def series(self, span: Span, scope: Selection | None = None) -> Series:
         """Return the steps of a span, of the whole node or of some accounts; StorageError."""

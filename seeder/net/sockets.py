@@ -13,6 +13,7 @@ import trio
 
 from seeder.errors import ConfigError, Unavailable
 from seeder.net.addresses import HostPort, SocketAddress
+from seeder.net.guards import sparing_others
 
 _LOG = logging.getLogger(__name__)
 
@@ -128,7 +129,8 @@ async def accept(
                 if trio.current_time() >= quiet_until:
                     quiet_until = trio.current_time() + STARVED_QUIET
                     _LOG.error("can't accept connections, raise the limit of open files: %s", error)
-                starved()
+                with sparing_others(_LOG, "room for a connection"):
+                    starved()
                 await trio.sleep(STARVED_PAUSE)
                 break
             try:

@@ -4,7 +4,8 @@ To the uploads it is a guest, to super-seeding a viewer. Its session has the con
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import trio
@@ -212,22 +213,45 @@ class PeerGuest:
             return 1, -age
         return 2, self.uploaded / (age + 1.0)
 
+    @contextmanager
+    def _at_its_expense(self) -> Iterator[None]:
+        """Let what goes wrong in the block end this connection: the task is another's."""
+        try:
+            yield
+        except Exception as error:
+            self.log.fail(error)
+            self.end("internal-error")
+
     def serve(self) -> None:
         """Let it request."""
-        self.refusals.serve(trio.current_time())
+        with self._at_its_expense():
+            self.refusals.serve(trio.current_time())
 
     def hold(self) -> None:
         """Let it request nothing until `serve`."""
-        self.refusals.hold()
+        with self._at_its_expense():
+            self.refusals.hold()
 
     def slow_down(self, *, slow: bool) -> None:
         """Change whether it shares the small rate that is left for its address."""
-        self.allotment.slow_down(trio.current_time(), slow=slow)
-        self.resume()
+        with self._at_its_expense():
+            self.allotment.slow_down(trio.current_time(), slow=slow)
+            self.resume()
 
     def take_limits(self, now: float) -> None:
         """Keep to the present upload limits; one that was in line is woken by the caller."""
-        self.allotment.renew(now)
+        with self._at_its_expense():
+            self.allotment.renew(now)
+
+    def lose(self, index: int, now: float) -> None:
+        """Take a piece back that can't be had for a while (BEP 54)."""
+        with self._at_its_expense():
+            self.refusals.lose(index, now)
+
+    def regain(self) -> None:
+        """Tell it that what was taken back can be had again."""
+        with self._at_its_expense():
+            self.refusals.regain()
 
     def may_leave(self, size: int, now: float) -> bool:
         """Tell whether `size` bytes of small messages needn't wait for the upload limits."""
@@ -250,5 +274,6 @@ class PeerGuest:
 
         Called in the task of the session whose peer has just got a piece, or left, or by the tick.
         """
-        self.wire.show(indices)
-        self.resume()
+        with self._at_its_expense():
+            self.wire.show(indices)
+            self.resume()

@@ -289,7 +289,7 @@ class Hub:
     def regain(self) -> None:
         """Tell all peers that the pieces taken back from them can be had again."""
         for session in tuple(self._registry.sessions):
-            session.guest.refusals.regain()
+            session.guest.regain()
 
     # -- how they stand
 

@@ -1,11 +1,13 @@
 """The connected peers: all sessions, each torrent's by peer id, and what these share."""
 
+import logging
 from collections.abc import Callable, Collection
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 import trio
 
+from seeder.net.guards import sparing_others
 from seeder.net.sockets import packed_address
 from seeder.peer.doorkeeper import Doorkeeper
 from seeder.peer.pex import Roster
@@ -14,6 +16,8 @@ from seeder.torrent.torrent import Torrent
 from seeder.upload.plans import Viewer
 from seeder.upload.thrift import Availability
 from seeder.upload.uploads import Uploads
+
+_LOG = logging.getLogger(__name__)
 
 CLEARED_SHARE = 0.02
 """Share of the places that is cleared per tick, least useful peers first, while none is free."""
@@ -143,15 +147,17 @@ class Registry:
         """Take a piece that can't be had for a while back from all peers of the torrent."""
         now = trio.current_time()
         for session in tuple(self.of(torrent)):
-            session.guest.refusals.lose(index, now)
+            session.guest.lose(index, now)
 
     def tick(self, now: float) -> None:
         """Have all deadlines kept, and make room; called about once a second."""
         for session in tuple(self.sessions):
-            if session.guest.torrent is not None and session.guest.torrent.private:
-                self._keep_to_members(session)
-            session.tick(now)
-        self.make_room(now)
+            with sparing_others(_LOG, "peer %s:%d", *session.guest.address):
+                if session.guest.torrent is not None and session.guest.torrent.private:
+                    self._keep_to_members(session)
+                session.tick(now)
+        with sparing_others(_LOG, "room for peers"):
+            self.make_room(now)
 
     def _keep_to_members(self, session: Session) -> None:
         """Let a peer of a private torrent go once its passkey is good no more."""

@@ -162,7 +162,11 @@ class Session:
         if self.guest.is_stranger:
             self.end(reason)
             return
-        self.wire.retire(self._known_progress.lacking())
+        try:
+            self.wire.retire(self._known_progress.lacking())
+        except Exception as error:
+            self._fail(error)  # the others of its torrent have to be told, too
+            return
         self._deadlines.retire(reason, trio.current_time())
         self.resume()
 

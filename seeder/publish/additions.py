@@ -24,6 +24,7 @@ from seeder.config.added import (
 from seeder.config.fields import SourceFile
 from seeder.config.objects import ObjectSettings
 from seeder.errors import ConfigError, EntryConflict, StorageError
+from seeder.net.guards import Lapses
 from seeder.publish.publisher import Publisher
 from seeder.units import counted
 
@@ -93,26 +94,31 @@ class Additions:
             await self._follow(self._shared)
 
     async def _follow(self, shared: SharedEntries) -> None:
+        lapses = Lapses(_LOG, "what other nodes added")
         while True:
             told = await shared.wait_news()
-            async with self._lock:
-                news = [each for each in told if each.is_newer(self._found.get(each.name))]
-                if not news:
-                    continue
-                try:
-                    await self._put(news)
-                except StorageError as error:
-                    _LOG.error("%s; what another node added is not published here yet", error)
-                    shared.share(self._found)  # it is heard of again
-                    await trio.sleep(_RETRY)
-                    continue
-            for each in news:
-                if each.fault is not None:
-                    _LOG.error(
-                        "%s, which another node added, is not published here: %s",
-                        each.name.ref,
-                        each.fault,
-                    )
+            async with lapses.spared():
+                await self._hear(shared, told)
+
+    async def _hear(self, shared: SharedEntries, told: Sequence[Addition]) -> None:
+        async with self._lock:
+            news = [each for each in told if each.is_newer(self._found.get(each.name))]
+            if not news:
+                return
+            try:
+                await self._put(news)
+            except StorageError as error:
+                _LOG.error("%s; what another node added is not published here yet", error)
+                shared.share(self._found)  # it is heard of again
+                await trio.sleep(_RETRY)
+                return
+        for each in news:
+            if each.fault is not None:
+                _LOG.error(
+                    "%s, which another node added, is not published here: %s",
+                    each.name.ref,
+                    each.fault,
+                )
 
     async def _load(self) -> None:
         """Read what was added in earlier runs; what can't be read is said, and left as it is."""
@@ -247,6 +253,7 @@ class Additions:
                     else:
                         self._found[name] = each
                 raise
+            faults: list[Exception] = []
             for each in said:
                 was = before[each.name]
                 was_there = was is not None and was.entry is not None
@@ -254,7 +261,12 @@ class Additions:
                 self._unfit.pop(each.name, None)
                 if each.fault is not None:
                     self._unfit[each.name] = each
-                await self._publish(each, before[each.name])
+                try:
+                    await self._publish(each, was)
+                except Exception as error:  # of ours; the others are published all the same
+                    faults.append(error)
+            if faults:
+                raise faults[0]
 
     async def _publish(self, addition: Addition, before: Addition | None) -> None:
         name, settings = addition.name, addition.settings

@@ -4,14 +4,18 @@ Nothing is served of them. For a while their clients are told to try again, and 
 finds the swarm and the cached pieces as they were; then they are gone for good.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
 
+from seeder.net.guards import sparing_others
 from seeder.torrent.info import InfoHash
 from seeder.torrent.objects import ObjectRef
 from seeder.torrent.torrent import Torrent
+
+_LOG = logging.getLogger(__name__)
 
 GRACE = 600.0
 """Seconds: a tool that replaces an object by deleting it first needs less, and who takes an object
@@ -79,8 +83,9 @@ class Departures:
             if self._departed.get(first.torrent.info_hash) is not first:
                 continue
             self.forget(first.torrent)
-            if self._may_come(first.torrent.pinned.ref):
-                self.add(first.torrent, first.reason)
-            else:
-                self._end(first.torrent, first.reason)
+            with sparing_others(_LOG, "%s", first.torrent.pinned.ref):
+                if self._may_come(first.torrent.pinned.ref):
+                    self.add(first.torrent, first.reason)
+                else:
+                    self._end(first.torrent, first.reason)
         self._waits = False

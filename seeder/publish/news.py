@@ -15,6 +15,7 @@ from typing import Literal
 import trio
 
 from seeder.errors import SeederError
+from seeder.net.guards import Lapses
 from seeder.publish.keepers import Keepers
 from seeder.publish.prefixes import Prefixes
 from seeder.s3.listing import SIDECAR
@@ -134,21 +135,27 @@ class NewsDesk:
         """Ask until cancelled."""
         slots = trio.Semaphore(ASKED_AT_ONCE)
         async with trio.open_nursery() as nursery:
+            lapses = Lapses(_LOG, "what S3 tells of its own accord")
             while True:
-                pause = min(self._begin_listings(), self._wait_for_turn())
-                if pause > 0:
-                    with trio.move_on_after(pause):
-                        await self._something.wait()
-                    self._something = trio.Event()
-                    continue
-                await slots.acquire()
-                if not self._waiting:
-                    slots.release()
-                    continue
-                ref, prefix = self._waiting.popitem(last=False)
-                self._credit -= 1
-                self._asked.add(ref)
-                nursery.start_soon(self._ask, ref, prefix, slots)
+                async with lapses.spared():
+                    await self._go_on(nursery, slots)
+
+    async def _go_on(self, nursery: trio.Nursery, slots: trio.Semaphore) -> None:
+        """Begin with what comes next, or wait for it."""
+        pause = min(self._begin_listings(), self._wait_for_turn())
+        if pause > 0:
+            with trio.move_on_after(pause):
+                await self._something.wait()
+            self._something = trio.Event()
+            return
+        await slots.acquire()
+        if not self._waiting:
+            slots.release()
+            return
+        ref, prefix = self._waiting.popitem(last=False)
+        self._credit -= 1
+        self._asked.add(ref)
+        nursery.start_soon(self._ask, ref, prefix, slots)
 
     def _begin_listings(self) -> float:
         """Begin the listings whose time has come; return the seconds until the next one."""

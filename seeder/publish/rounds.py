@@ -125,8 +125,8 @@ class Rounds(ABC):
 
     # There may be ten thousand of them.
     __slots__ = (
-        *("_ended", "_is_looking", "_noted_at", "_over", "_scope", "_timetable", "_woken"),
-        *("due_at", "last_error", "looked", "told"),
+        *("_ended", "_is_looking", "_noted_at", "_over", "_retry", "_scope", "_timetable"),
+        *("_woken", "due_at", "last_error", "looked", "told"),
     )
 
     def __init__(self, timetable: Timetable) -> None:
@@ -144,6 +144,8 @@ class Rounds(ABC):
         """When S3 was asked last beside the round that is under way."""
         self._over: trio.Event | None = None
         """Set when a round is over, if somebody waits for one."""
+        self._retry = FIRST_RETRY
+        """Seconds until a round that fails is tried again."""
         self._scope: trio.CancelScope | None = None
         """Around the task; None while there is none."""
         self._ended = False
@@ -274,7 +276,7 @@ class Rounds(ABC):
 
     async def _run(self, scope: trio.CancelScope, delay: float) -> None:
         with scope:
-            retry = FIRST_RETRY
+            self._retry = FIRST_RETRY
             while delay < inf or self._woken.is_set():
                 self.due_at = trio.current_time() + delay if delay < inf else None
                 with trio.move_on_after(delay):
@@ -282,28 +284,13 @@ class Rounds(ABC):
                 self._woken = trio.Event()
                 self.due_at = None
                 self._timetable.begin(self)
-                began_at, fault = trio.current_time(), None
+                began_at = trio.current_time()
                 self._is_looking = True
                 try:
-                    delay = await self.look()
-                except BudgetSpent as error:
-                    fault = str(error)
-                    self._timetable.lacking_budget.add(self)
-                    self.lack_budget(error)
-                    delay = self.refresh
-                except SeederError as error:
-                    fault = str(error)
-                    if isinstance(error, OriginUnreachable) and error.away:
-                        self._timetable.cut_off(self)
-                    delay = min(self.fail(error, retry), self.refresh)
-                    retry = min(retry * 2, LONGEST_RETRY)
+                    delay, fault = await self._go_round()
                 except Exception as error:
-                    fault = f"internal error: {error!r}"
+                    delay, fault = self.refresh, f"internal error: {error!r}"
                     self._blame_ourselves(error)
-                    delay = self.refresh
-                else:
-                    retry = FIRST_RETRY
-                    self._note_success()
                 finally:
                     self._is_looking = False
                 began_at = max(began_at, self._noted_at)
@@ -311,3 +298,24 @@ class Rounds(ABC):
                 self._tell_over()
                 delay *= self._timetable.rng.uniform(0.9, 1.1)
             self._scope = None
+
+    async def _go_round(self) -> tuple[float, str | None]:
+        """Look, and take note of how it went.
+
+        Return the seconds until the next round, and what went wrong, if anything.
+        """
+        try:
+            delay = await self.look()
+        except BudgetSpent as error:
+            self._timetable.lacking_budget.add(self)
+            self.lack_budget(error)
+            return self.refresh, str(error)
+        except SeederError as error:
+            if isinstance(error, OriginUnreachable) and error.away:
+                self._timetable.cut_off(self)
+            delay = min(self.fail(error, self._retry), self.refresh)
+            self._retry = min(self._retry * 2, LONGEST_RETRY)
+            return delay, str(error)
+        self._retry = FIRST_RETRY
+        self._note_success()
+        return delay, None

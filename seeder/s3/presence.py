@@ -13,6 +13,7 @@ from math import inf
 
 import trio
 
+from seeder.net.guards import Lapses, sparing_others
 from seeder.s3.gate import Gate, Setback
 from seeder.s3.reach import Reach
 from seeder.s3.retry import RetryPolicy
@@ -65,21 +66,27 @@ class Presence:
         `probe` asks S3 in a small way, past the gate, and tells here if that is answered.
         """
         pace = self._exchanges.pace
+        # Else what hangs would never be let go.
+        lapses = Lapses(_LOG, f"origin {self._name}", vital=True)
         async with trio.open_nursery() as nursery:
             while True:
                 while pace.active:
                     await trio.sleep(self._policy.tick)
-                    now = trio.current_time()
-                    if pace.tick(now):
-                        self.heard()
-                        continue
-                    if self.reach.silent(now, self.host):
-                        self._say_away()
-                    if self._is_probe_due(now):
-                        nursery.start_soon(self._probe, probe)
+                    async with lapses.spared():
+                        if self._look(trio.current_time()):
+                            nursery.start_soon(self._probe, probe)
                 pace.rest()
                 self._exchanges.started = trio.Event()
                 await self._exchanges.started.wait()
+
+    def _look(self, now: float) -> bool:
+        """Look at the exchanges; tell whether S3 is to be probed."""
+        if self._exchanges.pace.tick(now):
+            self.heard()
+            return False
+        if self.reach.silent(now, self.host):
+            self._say_away()
+        return self._is_probe_due(now)
 
     def hopes(self, now: float) -> bool:
         """Tell whether S3 is away or strangely silent, and patient calls still wait for it."""
@@ -106,7 +113,7 @@ class Presence:
             self._exchanges.drop_idle()
         self._probes += 1
         try:
-            with trio.move_on_after(_PROBE_LASTS):
+            with sparing_others(_LOG, "origin %s", self._name), trio.move_on_after(_PROBE_LASTS):
                 await probe()
         finally:
             self._probes -= 1

@@ -5,6 +5,7 @@ sends as much as its chain of rates grants; when that is nothing, it waits in on
 others. Once a second the slots are given anew, and super-seeding reviews what it shows.
 """
 
+import logging
 import random
 from collections.abc import Callable, Container
 from typing import Protocol
@@ -19,6 +20,7 @@ from seeder.ledger.delivery import Overlap
 from seeder.ledger.groups import GroupCounts
 from seeder.ledger.limits import Level
 from seeder.ledger.spread import Spreads
+from seeder.net.guards import Lapses, sparing_others
 from seeder.torrent.torrent import Torrent
 from seeder.upload.connections import Connections
 from seeder.upload.descriptions import Descriptions, allowance, description_size
@@ -28,6 +30,8 @@ from seeder.upload.plans import SuperSeeds
 from seeder.upload.rates import Chain, RateLimits, Rates
 from seeder.upload.slots import Guest, Slots
 from seeder.upload.standing import CopyLimits
+
+_LOG = logging.getLogger(__name__)
 
 TICK = 1.0
 """Seconds between two looks at what depends on time, here and at each guest."""
@@ -249,25 +253,30 @@ class Uploads:
             nursery.start_soon(self._keep_pace)
 
     async def _tick(self) -> None:
+        # Without it nobody comes to be served.
+        lapses = Lapses(_LOG, "the upload slots", vital=True)
         while True:
             await trio.sleep(TICK)
             now = trio.current_time()
-            self.slots.review(now)
-            self.super_seeds.tick(now)
-            self.overhead.pay(now)
+            async with lapses.spared():
+                self.slots.review(now)
+                self.super_seeds.tick(now)
+                self.overhead.pay(now)
 
     async def _keep_pace(self) -> None:
-        waiting = self.rates.waiting
+        waiting, lapses = self.rates.waiting, Lapses(_LOG, "the upload rates", vital=True)
         while True:
             self._pace = trio.Event()
-            self._resume_due()
+            async with lapses.spared():
+                self._resume_due()
             with trio.move_on_at(waiting.next_at):
                 await self._pace.wait()
 
     def _resume_due(self) -> None:
         # A guest sends in the task of the timer: a task for each would cost more than the sending.
         for guest in self.rates.waiting.due(trio.current_time()):
-            guest.resume()
+            with sparing_others(_LOG, "an upload"):
+                guest.resume()
 
     def _is_scarce(self) -> bool:
         return self.is_short or self._origins.is_busy()

@@ -1,7 +1,7 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import trio
@@ -538,19 +538,60 @@ async def test_whoever_asks_before_the_start_or_after_the_end_hears_so(tmp_path:
     assert stand.source.reads == []
 
 
-async def test_an_error_that_nobody_foresaw_reaches_the_waiters_and_then_the_top(
-    tmp_path: Path,
+async def test_an_error_that_nobody_foresaw_ends_one_read_and_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    torrent, waiter = FakeTorrent(), Calls()
-    stand = Stand(Settings(tmp_path))
-    stand.source.answers[0] = [ZeroDivisionError("a bug")]
-    with pytest.RaisesGroup(pytest.RaisesGroup(ZeroDivisionError)):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(stand.cache.run)
-            stand.cache.request(torrent, 0, waiter)
-    [(_, piece, error)] = waiter.calls
-    assert piece is None
-    assert isinstance(error, StorageError)
+    torrent, other, calls = FakeTorrent(), FakeTorrent("b"), Calls()
+    async with running(tmp_path) as stand:
+        stand.source.answers[0] = [ZeroDivisionError("a bug")]
+        stand.cache.request(torrent, 0, calls)
+        stand.cache.request(other, 1, calls)
+        await trio.testing.wait_all_tasks_blocked()
+        assert {index: piece for index, piece, _ in calls.calls} == {0: None, 1: other.piece(1)}
+        [error] = [error for _, _, error in calls.calls if error is not None]
+        assert isinstance(error, StorageError)
+        assert "a bug" in caplog.text
+        assert await stand.get(torrent, 0) == torrent.piece(0)
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("can't start new thread"), KeyError("a bug")])
+async def test_pieces_that_can_not_be_hashed_are_nobody_elses_fault(
+    fault: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "HASHED_INLINE", 1)
+    faults, run_sync = [fault], trio.to_thread.run_sync
+
+    async def fail_once(function: Any, *arguments: Any, **options: Any) -> Any:
+        if faults and function is reading._hash_pieces:
+            raise faults.pop()
+        return await run_sync(function, *arguments, **options)
+
+    torrent, calls = FakeTorrent(), Calls()
+    async with running(tmp_path) as stand:
+        monkeypatch.setattr(trio.to_thread, "run_sync", fail_once)
+        stand.cache.request(torrent, 0, calls)
+        with trio.fail_after(10):
+            while not calls.calls:
+                await trio.lowlevel.checkpoint()
+        assert isinstance(calls.calls[0][2], StorageError)
+        assert await stand.get(torrent, 0) == torrent.piece(0)
+
+
+async def test_a_piece_that_can_not_be_written_by_a_fault_of_ours_is_dropped_and_the_next_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    torrent, write, faults = FakeTorrent(), files.write_piece, [KeyError("a bug")]
+
+    def fail_once(*arguments: Any) -> int:
+        if faults:
+            raise faults.pop()
+        return write(*arguments)
+
+    async with running(tmp_path) as stand:
+        monkeypatch.setattr(files, "write_piece", fail_once)
+        assert not await stand.cache.keep(torrent.cache_id, 0, torrent.piece(0))
+        assert await stand.cache.keep(torrent.cache_id, 1, torrent.piece(1))
+        assert "internal error" in caplog.text
 
 
 async def read_ahead(stand: Stand, torrent: FakeTorrent, indices: range) -> list[tuple[int, int]]:

@@ -6,12 +6,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from seeder.cluster import link
+from seeder.cluster.cluster import make_cluster
+from seeder.config.node import ClusterSettings
+from seeder.errors import StoreAway
 from seeder.ledger.budget import Budget, Spent
 from seeder.ledger.counters import Counters
 from seeder.ledger.limits import Limit, Period, Resource
@@ -289,3 +294,34 @@ async def test_every_error_of_redis_counts_as_away(
     one = await make_node(f"redis://127.0.0.1:{port}", nursery, tmp_path)("one")
     assert str(one.cluster.health.fault).startswith(start)
     assert one.names == ("one",)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"*1\r\n$-7\r\n",
+        b"%\xff\xff\r\n",
+        b"HTTP/1.1 400 no\r\n\r\n",
+        bytes(range(256)),
+        b"+OK\r\n" * 9,
+    ],
+)
+async def test_what_is_no_redis_at_all_ends_nothing(
+    garbage: bytes, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            async with stream:
+                while await stream.receive_some():
+                    await stream.send_all(garbage)
+
+    [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+    port = int(listener.socket.getsockname()[1])
+    settings = ClusterSettings(store=f"redis://127.0.0.1:{port}")
+    cluster = make_cluster(settings, "one", tmp_path)
+    assert cluster is not None
+    with trio.fail_after(60):
+        await nursery.start(cluster.run)
+        await until(lambda: cluster.health.fault != "wasn't asked yet")
+    with pytest.raises(StoreAway):
+        await cluster.store.read(b"stream", b"0-0", most=1, wait=0.1)

@@ -15,6 +15,7 @@ from seeder.errors import AccessDenied, OriginUnreachable
 from seeder.events import queues
 from seeder.events.aside import Aside
 from seeder.events.queues import HIDDEN, MOST_HELD, QueueReader
+from seeder.s3.notifications import parse_notification
 from seeder.s3.queues import QueueMessage
 from tests.events.support import Ears, feed_of, kept
 
@@ -225,3 +226,43 @@ async def test_an_empty_queue_that_lets_nobody_wait_is_asked_once_a_second(
     async with reading.running():
         await trio.sleep(30.5)
     assert reading.letters.calls <= 31
+
+
+async def test_a_fault_of_ours_with_one_message_holds_up_no_other(
+    autojump_clock: MockClock,
+    reading: Reading,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    parse = parse_notification
+
+    def fail_once(body: bytes | str) -> object:
+        if "odd" in str(body):
+            raise KeyError("a bug")
+        return parse(body)
+
+    def is_busy(origin: str, news: object) -> bool:
+        raise KeyError("another bug")
+
+    monkeypatch.setattr("seeder.events.feed.parse_notification", fail_once)
+    monkeypatch.setattr(reading.ears, "is_busy_with", is_busy)
+    reading.letters.bodies = {"1": message("odd"), "2": message("key")}
+    async with reading.running():
+        await reading.until(lambda: not reading.letters.bodies)
+    assert reading.ears.keys == ["key"]
+    assert kept(tmp_path) == {message("odd").encode(): 1}
+    assert caplog.text.count("events uploads: internal error") == 2
+
+
+@pytest.mark.parametrize("what", ["down", "locked"])
+async def test_a_queue_that_answers_what_nobody_foresaw_is_read_again(
+    what: str, autojump_clock: MockClock, reading: Reading, caplog: pytest.LogCaptureFixture
+) -> None:
+    setattr(reading.letters, what, KeyError("a bug"))
+    reading.letters.bodies = {"1": message("key")}
+    async with reading.running():
+        await reading.until(lambda: "internal error" in caplog.text)
+        setattr(reading.letters, what, None)
+        await reading.until(lambda: not reading.letters.bodies)
+    assert reading.ears.keys == ["key"]

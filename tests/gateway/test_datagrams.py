@@ -13,6 +13,7 @@ from seeder.net.doors import Door, NetworkRules
 from seeder.net.sockets import bind_datagrams
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import parse_announce
+from seeder.tracker.datagrams import LONGEST_REPLY
 from tests.gateway.asking import (
     ANNOUNCE,
     CLIENT,
@@ -160,6 +161,25 @@ def test_port_0_is_refused_but_to_stop() -> None:
     server = Server()
     assert "port" in refusal(server.announce(port=0))
     assert server.announce(port=0, event=STOPPED)[:4] == struct.pack(">I", ANNOUNCE)
+
+
+async def test_an_answer_that_is_too_long_by_a_fault_of_ours_keeps_nobody_from_his(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server()
+    answers = [b"x" * (LONGEST_REPLY + 1), b"fits"]
+    monkeypatch.setattr(server.datagrams, "answer", lambda *_: answers.pop(0))
+    with bind_datagrams("127.0.0.1", 0, "tracker.udp_listen") as bound:
+        async with trio.open_nursery() as nursery:
+            with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as client:
+                await client.connect(bound.getsockname())
+                for _ in range(2):
+                    await client.send(b"?")
+                nursery.start_soon(server.datagrams.serve, bound)
+                with trio.fail_after(DEADLINE):
+                    assert await client.recv(100) == b"fits"
+            nursery.cancel_scope.cancel()
+    assert "a reply has" in caplog.text
 
 
 async def test_what_is_sent_is_booked_and_a_fault_costs_one_answer_alone(

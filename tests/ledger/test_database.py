@@ -3,6 +3,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from seeder.errors import LedgerRefused
 from seeder.ledger.counters import FORMER, AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
 from seeder.ledger.reading import read_ledger
+from seeder.ledger.records import Entry
 from seeder.units import KIB
 from tests.ledger.support import NELSON, NOON, counted, write_lock
 from tests.support.disks import small_file_system
@@ -175,6 +177,44 @@ async def test_a_stop_does_not_wait_for_ever(
 
 
 # -- failures
+
+
+async def test_a_fault_of_ours_in_a_flush_is_one_that_fails(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger()
+    database = await LedgerDatabase.open(path, clock=lambda: NOON)
+    ledger.account(NELSON).uploaded(10)
+    with monkeypatch.context() as broken:
+        broken.setattr(Entry, "of", lambda _: 1 // 0)
+        for _ in range(2):
+            assert not await database.flush(ledger)
+    assert "internal error: ZeroDivisionError" in str(database.statistics().fault)
+    assert caplog.text.count("Traceback") == 1
+    assert await database.flush(ledger)
+    assert counted(path) == Counters(uploaded_bytes=10)
+    await database.aclose()
+
+
+async def test_what_is_counted_is_written_though_the_accounts_can_not_be_brought_up_to_date(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("seeder.net.guards.PAUSE", 0)
+    ledger = Ledger()
+    database = await LedgerDatabase.open(path, clock=lambda: NOON)
+    ledger.account(NELSON).uploaded(10)
+
+    async def refresh() -> None:
+        raise KeyError("a bug")
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(database.run, ledger, interval=0.01, refresh=refresh))
+        with trio.fail_after(10):
+            while database.statistics().flushes < 2:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert counted(path) == Counters(uploaded_bytes=10)
+    assert "the accounts of what is published: internal error" in caplog.text
 
 
 async def test_a_flush_that_fails_loses_nothing_and_warns_once(

@@ -108,3 +108,24 @@ async def test_the_last_torrent_of_an_object_is_the_one_that_may_come_back(
         hall.forget(first)
         assert hall.departures.of(REF) is cast("Torrent", second)
     assert [ended for ended, *_ in hall.gone] == [second]
+
+
+async def test_a_fault_with_one_keeps_no_other_from_its_end(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = Ended(b"a"), Ended(b"b", ObjectRef("default", "bucket", "other"))
+    async with trio.open_nursery() as nursery:
+        hall = Hall(nursery)
+        end = hall._end
+
+        def fail_once(torrent: Torrent, reason: str) -> None:
+            if cast("Ended", torrent) is first:
+                raise KeyError("a bug")
+            end(torrent, reason)
+
+        hall.departures = Departures(nursery, end=fail_once, may_come=hall.made.__contains__)
+        hall.add(first)
+        hall.add(second)
+    assert [each for each, _, _ in hall.gone] == [second]
+    assert hall.departures.find(first.info_hash) is None
+    assert "bucket/key: internal error" in caplog.text

@@ -10,8 +10,11 @@ import trio
 
 from seeder.cluster import workshop as workshops
 from seeder.cluster.cluster import make_cluster
+from seeder.cluster.redis import RedisStore
+from seeder.cluster.store import Reply
 from seeder.cluster.workshop import Workshop
 from seeder.config.node import ClusterSettings
+from seeder.errors import BudgetSpent
 from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore
 from seeder.metainfo.trees import TreeBuilder
@@ -283,3 +286,38 @@ async def test_who_waits_for_others_makes_it_when_the_store_goes_away(
         redis.stop()
         b.ours = True
         await until(lambda: b.makes == 1)
+
+
+async def test_what_goes_wrong_while_one_makes_it_comes_out_as_it_is(
+    nodes: Callable[[str], Node],
+) -> None:
+    """A round acts by the kind of an error: it waits for budget, or for S3 to be back."""
+    a = nodes("a")
+
+    async def make() -> None:
+        raise BudgetSpent("spent")
+
+    with trio.fail_after(60):
+        with pytest.raises(BudgetSpent, match="spent"):
+            await a.once.obtain(a_record(), make, lambda: None)
+        a.finish.set()
+        assert (await a.obtain(a_record())).info == INFO
+
+
+@pytest.mark.parametrize("reply", [7, b"7", None, [b"x"], [3, None]])
+async def test_a_store_that_says_what_no_node_wrote_ends_nothing(
+    reply: Reply, nodes: Callable[[str], Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = nodes("a")
+
+    async def run(*_: object) -> Reply:
+        await trio.lowlevel.checkpoint()
+        return reply
+
+    a.finish.set()
+    with monkeypatch.context() as patch, trio.fail_after(60):
+        patch.setattr(RedisStore, "run", run)
+        with trio.move_on_after(0.2):
+            await a.workshop.wait("name", lambda: False)
+    with trio.fail_after(60):
+        assert (await a.obtain(a_record())).info == INFO

@@ -85,6 +85,29 @@ async def test_a_failed_round_is_tried_again_later_each_time(
     assert it.noted[-1] == "away: 1"
 
 
+async def test_what_can_not_even_be_noted_ends_no_round(
+    autojump_clock: MockClock,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures = [OriginUnreachable("away"), BudgetSpent("spent"), KeyError("a bug")]
+    it = Looker(nursery, *failures, REFRESH)
+
+    def fail(*_: object) -> float:
+        raise KeyError("another bug")
+
+    monkeypatch.setattr(it, "fail", fail)
+    monkeypatch.setattr(it, "lack_budget", fail)
+    it.start()
+    await trio.sleep(4 * REFRESH)
+    assert it.pauses()[:3] == [about(REFRESH)] * 3
+    assert it.noted == [
+        f"internal error: KeyError('{what}bug')" for what in 2 * ["another "] + ["a "]
+    ]
+    assert caplog.text.count("it: internal error") == 3
+
+
 async def test_no_retry_comes_later_than_the_next_refresh(
     autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
