@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 
 from seeder import __version__
+from seeder.commands.arguments import check_texts
 
 _COMMANDS: Mapping[str, str] = {
     "run": "node",
@@ -44,7 +45,7 @@ class _Commands(click.Group):
         module = import_module(f"seeder.commands.declared.{_COMMANDS[cmd_name]}")
         for command in vars(module).values():
             if isinstance(command, click.Command) and command.name == cmd_name:
-                return command
+                return check_texts(command)
         raise AssertionError(f"{module.__name__} has no {cmd_name}")
 
 

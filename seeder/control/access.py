@@ -5,17 +5,22 @@ same, as on the status page, for a token may have been typed into one.
 """
 
 import hmac
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 
 from seeder.admin.hosts import is_answered
 from seeder.control.operations import Problem
 from seeder.http.messages import Request
-from seeder.net.buckets import AddressLimiter
-from seeder.net.sockets import packed_address
+from seeder.net.addresses import networks_of
 
 GUESSES_A_SECOND, GUESSES_AT_ONCE = 0.2, 20.0
-"""Wrong tokens from one address (IPv6: one /64); after that not even the right one is let in."""
+"""Wrong tokens of one beginning from one address (IPv6: one /64); after that not even the right one
+of them is let in."""
+_BEGINNING = 4
+"""Characters. Who guesses has to try them all; so who has the token isn't shut out by others at the
+same address (behind a proxy that isn't named, everybody is), for they don't know how it begins."""
+_MOST_COUNTED = 10_000
 _BEARER = b"bearer "
 _CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="seeder"')
 
@@ -29,16 +34,48 @@ def check_origin(request: Request) -> None:
             raise Problem(HTTPStatus.FORBIDDEN, "pages of other sites may not ask: mind Origin")
 
 
+class _Guesses:
+    """Counts wrong tokens by network and beginning: a bucket each, which is when it is full again
+    (s), those used longest ago first.
+    """
+
+    def __init__(self) -> None:
+        self._full_at: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
+
+    def may_try(self, key: tuple[bytes, bytes], now: float) -> bool:
+        """Tell whether one more would be taken."""
+        return self._after(key, now) - now <= (GUESSES_AT_ONCE + 0.001) / GUESSES_A_SECOND
+
+    def note(self, key: tuple[bytes, bytes], now: float) -> None:
+        """Count a wrong one."""
+        self._full_at[key] = self._after(key, now)
+        self._full_at.move_to_end(key)
+        if len(self._full_at) > _MOST_COUNTED:
+            self._full_at.popitem(last=False)
+
+    def _after(self, key: tuple[bytes, bytes], now: float) -> float:
+        return max(self._full_at.get(key, now), now) + 1 / GUESSES_A_SECOND
+
+
 class TokenDoor:
-    """Lets requests in that have the token; None if there is none. `clock` is in seconds."""
+    """Lets requests in that have the token; None if there is none.
+
+    `client_of` returns whose request it is, a packed address, also behind a trusted proxy; `clock`
+    is in seconds.
+    """
 
     def __init__(
-        self, token: str | None, hosts: Collection[str], clock: Callable[[], float]
+        self,
+        token: str | None,
+        hosts: Collection[str],
+        client_of: Callable[[Request], bytes],
+        clock: Callable[[], float],
     ) -> None:
         self._token = b"" if token is None else token.encode()
         self._hosts = frozenset(hosts)
         self._clock = clock
-        self._guesses = AddressLimiter(GUESSES_A_SECOND, GUESSES_AT_ONCE)
+        self._client_of = client_of
+        self._guesses = _Guesses()
 
     def replace(self, token: str | None) -> None:
         """Take another token from now on."""
@@ -72,22 +109,23 @@ class TokenDoor:
         given = request.all_headers(b"authorization")
         if not given:
             raise _unauthorized("the token is missing: want Authorization: Bearer TOKEN")
-        client, now = packed_address(request.peer[0]), self._clock()
-        if not self._guesses.would_admit(client, now):
+        network, now = networks_of(self._client_of(request))[0], self._clock()
+        key = network, _token_of(given[0])[:_BEGINNING]
+        if not self._guesses.may_try(key, now):
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                "too many wrong tokens came from this network; try again later",
+                "too many wrong tokens like this one came from this network; try again later",
                 headers=((b"Retry-After", b"10"),),
             )
-        if len(given) != 1 or not self._is_right(given[0]):
+        if len(given) != 1 or not hmac.compare_digest(_token_of(given[0]), self._token):
             if counted:
-                self._guesses.admit(client, now)
+                self._guesses.note(key, now)
             raise _unauthorized("the token is wrong")
 
-    def _is_right(self, value: bytes) -> bool:
-        if value[: len(_BEARER)].lower() != _BEARER:
-            return False
-        return hmac.compare_digest(value[len(_BEARER) :].strip(), self._token)
+
+def _token_of(value: bytes) -> bytes:
+    """Return the token of an Authorization header; nothing if it is of another kind."""
+    return value[len(_BEARER) :].strip() if value[: len(_BEARER)].lower() == _BEARER else b""
 
 
 def _unauthorized(why: str) -> Problem:

@@ -53,6 +53,8 @@ class ObjectState(LookState, OpenObject):
     """null while there is no torrent, and for one that is made for each holder of a passkey."""
     peers: int
     seeds: int
+    configured_in: str | None
+    """The file with its entry, or "the environment", if that is the configuration's."""
     source: EntrySource
     """"prefix" is for an object without an entry of its own."""
     prefix: str | None
@@ -116,6 +118,7 @@ class Describer:
             state=str(row.state),
             reason=row.reason,
             torrent_url=f"{self.links.object_url(ref)}?torrent",
+            configured_in=self.additions.configuration_of(name),
             source=self.additions.source_of(name),
             prefix=None if owner is None else owner.key,
             shadowed=self.additions.is_shadowed(name),
@@ -187,6 +190,7 @@ class Describer:
             magnet=None,
             peers=0,
             seeds=0,
+            configured_in=None,
             source="added",
             prefix=None,
             shadowed=False,

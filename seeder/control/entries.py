@@ -145,9 +145,8 @@ def check_own(additions: Additions, name: EntryName, owner: ObjectRef | None) ->
     if additions.find(name) is not None:
         return
     if additions.source_of(name) == "file":
-        raise Problem(
-            HTTPStatus.CONFLICT, f"{name.ref}: is in the configuration; change it there, and reload"
-        )
+        why = f"{name.ref}: is in {additions.configured_in}; change it there, and reload"
+        raise Problem(HTTPStatus.CONFLICT, why)
     if owner is not None:
         why = f"{name.ref}: is published by the prefix {owner}; change that one"
         raise Problem(HTTPStatus.CONFLICT, why)

@@ -64,6 +64,8 @@ class FollowedPrefix(LookState, JsonObject):
     state: str
     reason: str | None
     """Why the state is what it is."""
+    configured_in: str | None
+    """The file with its entry, or "the environment", if that is the configuration's."""
     source: EntrySource
     shadowed: bool
     """Whether an added entry of it waits for the configuration's to go."""
@@ -226,6 +228,7 @@ class PrefixesResource:
             bundle=not name.is_followed,
             state=state,
             reason=reason,
+            configured_in=self._additions.configuration_of(name),
             source=self._additions.source_of(name),
             shadowed=self._additions.is_shadowed(name),
             added_at=None if added is None else added.at / 1e6,

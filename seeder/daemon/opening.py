@@ -80,11 +80,13 @@ async def open_node(
     *,
     tokens: Mapping[str, str] = NO_TOKENS,
     token: str | None = None,
+    configured_in: str,
 ) -> AsyncIterator[Node]:
     """Build a node, and run its foundation and its publisher for the length of the block.
 
-    `tokens` are those of the webhooks, by name, `token` that of the control API. StorageError. The
-    block runs what serves (see `seeder.daemon.run`), which so stops first.
+    `tokens` are those of the webhooks, by name, `token` that of the control API, and
+    `configured_in` is what the configuration is called. StorageError. The block runs what serves
+    (see `seeder.daemon.run`), which so stops first.
     """
     rng = random.Random()
     catalog, ledger = Catalog(loading=True), Ledger()
@@ -200,6 +202,7 @@ async def open_node(
                 publisher,
                 prepare=passkeys.look,
                 clock=clock_of(foundation),
+                configured_in=configured_in,
                 shared=entries,
             ),
             keyring=keyring,
@@ -227,7 +230,12 @@ async def open_node(
             admin=AdminRoutes(Cockpit(overview, links), events.webhooks, config.admin.hosts),
             doorway=doorway,
             bans=bans,
-            token_door=TokenDoor(token, config.admin.hosts, trio.current_time),
+            token_door=TokenDoor(
+                token,
+                config.admin.hosts,
+                lambda request: clients.addresses(request)[0],
+                trio.current_time,
+            ),
             events=events,
             sidecars=sidecars,
             warmer=warmer,

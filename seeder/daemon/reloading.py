@@ -7,6 +7,7 @@ from collections.abc import Callable
 import trio
 
 from seeder.admin.reloads import ReloadReport
+from seeder.config.load import source_name
 from seeder.config.node import LogSettings
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
@@ -42,6 +43,12 @@ class Reloader:
         self._taken_up = taken_up
         self._next = _Asked()
         self._wanted = trio.Event()
+
+    @property
+    def source(self) -> str:
+        """What the configuration is called in a line for people."""
+        path = self._watch.path
+        return source_name(None if path is None else path.absolute())
 
     async def ask(self) -> ReloadReport:
         """Have the configuration read again, and return what became of it.

@@ -79,7 +79,15 @@ async def serve(
     listeners = open_listeners(config, activated or {})
     try:
         async with (
-            open_node(config, listeners, keys, certificate, tokens=tokens, token=token) as node,
+            open_node(
+                config,
+                listeners,
+                keys,
+                certificate,
+                tokens=tokens,
+                token=token,
+                configured_in=reloader.source,
+            ) as node,
             trio.open_nursery() as serving,
         ):
             serving.start_soon(node.uploads.run)

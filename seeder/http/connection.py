@@ -43,8 +43,9 @@ _LOG = logging.getLogger(__name__)
 
 MOST_IN_A_ROW = 16
 """Requests of one connection that are answered before other connections get their turn."""
-LINGER_BYTES = 256 * 1024
-"""Bytes that a client may go on sending after it was refused, before we close on it."""
+LINGER_BYTES = 16 * 1024 * 1024
+"""Bytes that a client may go on sending after it was refused, before we close on it: most send all
+of a body before they read why it isn't taken."""
 READ_AT_ONCE = 64 * 1024
 """Bytes of a request's body that are read at a time."""
 LARGE_BODY = 64 * 1024
@@ -67,7 +68,9 @@ class ServerLimits:
     send_timeout: float = 30.0
     """Until a client takes any more of a reply."""
     linger_timeout: float = 2.0
-    """For dropping what a client goes on sending after it was refused."""
+    """Until a client that was refused sends more of what is dropped."""
+    linger: float = 15.0
+    """For all of what it goes on sending."""
     grace: float = 5.0
     """For requests that are being answered when the server stops."""
     arrival: float = 1.0
@@ -495,13 +498,14 @@ class Connection:
 
     async def _linger(self) -> None:
         """Drop what still comes: closing before would destroy our reply (RFC 9112, 9.6)."""
-        self._allow_for(self._limits.linger_timeout)
+        latest = trio.current_time() + self._limits.linger
         dropped = 0
         try:
             self._sock.shutdown(socket.SHUT_WR)
             while dropped < LINGER_BYTES:
+                self._allow(min(latest, trio.current_time() + self._limits.linger_timeout))
                 await trio.lowlevel.wait_readable(self._sock)
-                data = self._sock.recv(LINGER_BYTES)
+                data = self._sock.recv(READ_AT_ONCE)
                 if not data:
                     break
                 dropped += len(data)

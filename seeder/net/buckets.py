@@ -82,13 +82,6 @@ class AddressLimiter:
         self._book(taken)
         return True
 
-    def would_admit(self, address: bytes, now: float) -> bool:
-        """Tell whether a packed address has a token left; none is taken."""
-        return all(
-            max(buckets.get(address[:length], now), now) + cost - now <= depth
-            for length, cost, depth, buckets in self._levels[len(address)]
-        )
-
     def wait(self, address: bytes, now: float, patience: float, tokens: float = 1) -> float | None:
         """Take tokens of a packed address, on credit if need be; return when they are there.
 

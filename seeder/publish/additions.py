@@ -42,8 +42,8 @@ class Additions:
     """The added entries of a node: kept in `file`, and published with those of the configuration.
 
     What is checked is checked against `source`. `prepare` is awaited with entries before they are
-    published, `clock` returns Unix microseconds. In a cluster that is its own, and what is added at
-    one node is `shared` with all.
+    published, `clock` returns Unix microseconds, `configured_in` is what the configuration is
+    called. In a cluster the clock is its own, and what is added at one node is `shared` with all.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Additions:
         *,
         prepare: Callable[[Sequence[ObjectSettings]], Awaitable[None]],
         clock: Callable[[], int],
+        configured_in: str,
         shared: SharedEntries | None = None,
     ) -> None:
         self._file = file
@@ -61,6 +62,7 @@ class Additions:
         self._publisher = publisher
         self._prepare = prepare
         self._clock = clock
+        self.configured_in = configured_in
         self._shared = shared
         self._found: dict[EntryName, Addition] = {}
         self._living = 0
@@ -148,6 +150,10 @@ class Additions:
             return "file"
         return "added" if self.find(name) is not None else "prefix"
 
+    def configuration_of(self, name: EntryName) -> str | None:
+        """Return what the configuration is called that has an entry; None if it hasn't."""
+        return self.configured_in if name in self._configured else None
+
     def find(self, name: EntryName) -> Addition | None:
         """Return what was added by a name, if it wasn't removed since; it may have a fault."""
         found = self._found.get(name)
@@ -178,7 +184,7 @@ class Additions:
         async with self._lock:
             before = self.find(name)
             if name in self._configured:
-                raise EntryConflict(f"{name.ref}: is in the configuration; change it there")
+                raise EntryConflict(f"{name.ref}: is in {self.configured_in}; change it there")
             if before is not None and before.settings == settings:
                 return name, False
             if before is not None:

@@ -84,7 +84,7 @@ async def test_the_file_s_entry_counts_until_it_goes(config: Config, file: Path)
         assert found is not None
         assert found.refresh == 600.0
         assert "`seeder rm` ends" in "".join(explain_added(load(file)))
-        with pytest.raises(EntryConflict, match="is in the configuration"):
+        with pytest.raises(EntryConflict, match="is in the environment"):
             await node.additions.add(entry())
         with pytest.raises(EntryConflict, match="change it where it is written"):
             await node.additions.change(named(), {"refresh": "2h"})

@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 
 import httpx
@@ -98,17 +99,39 @@ async def test_guesses_of_one_network_end_and_the_socket_stays(
 ) -> None:
     for _ in range(int(GUESSES_AT_ONCE)):
         problem_of(await client.get("/status", headers=bearer(OTHER)), 401)
-    for token in (OTHER, TOKEN):
-        # Even the right one tells nothing now.
-        refused = await client.get("/status", headers=bearer(token))
-        problem_of(refused, 429)
-        assert refused.headers["retry-after"]
+    refused = await client.get("/status", headers=bearer(OTHER))
+    problem_of(refused, 429)
+    assert refused.headers["retry-after"]
+    # Who has the token doesn't pay for who guesses beside him, unless that one knows its beginning.
+    assert (await client.get("/status", headers=bearer(TOKEN))).status_code == 200
+    for number in range(int(GUESSES_AT_ONCE)):
+        problem_of(await client.get("/status", headers=bearer(f"{TOKEN}{number}")), 401)
+    problem_of(await client.get("/status", headers=bearer(TOKEN)), 429)
     transport = httpx.AsyncHTTPTransport(local_address="127.0.7.1")
     async with httpx.AsyncClient(transport=transport, trust_env=False) as other:
         url = f"http://{node.admin_address}/api/v1/status"
         assert (await other.get(url, headers=bearer(TOKEN))).status_code == 200
     async with at_socket(node.config) as local:
         assert (await local.get("/status")).status_code == 200
+
+
+async def test_behind_a_trusted_proxy_guesses_count_for_the_client_that_it_names(
+    guarded: Config,
+) -> None:
+    tracker = guarded.tracker.model_copy(update={"trusted_proxies": (ip_network("127.0.0.1"),)})
+    config = guarded.model_copy(update={"tracker": tracker})
+    guess = f"{TOKEN}x"
+    async with serving(config) as node, httpx.AsyncClient(trust_env=False) as client:
+        url = f"http://{node.admin_address}/api/v1/status"
+
+        async def status(token: str, forwarded: str) -> int:
+            headers = bearer(token) | {"X-Forwarded-For": forwarded}
+            return (await client.get(url, headers=headers)).status_code
+
+        for _ in range(int(GUESSES_AT_ONCE)):
+            assert await status(guess, "203.0.113.7") == 401
+        assert await status(TOKEN, "203.0.113.7") == 429
+        assert await status(TOKEN, "203.0.113.8") == 200
 
 
 async def test_other_sites_get_nothing_even_with_the_token(client: httpx.AsyncClient) -> None:

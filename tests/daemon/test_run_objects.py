@@ -86,7 +86,7 @@ async def test_what_the_configuration_has_is_changed_there(api: httpx.AsyncClien
         await api.patch("/objects/quotes/Nelson", json={"warm": True}),
         await api.delete("/objects/quotes/Nelson"),
     ):
-        refused(answer, 409, "is in the configuration; change it there")
+        refused(answer, 409, "is in the environment; change it there")
     same = {**ADDED, "refresh": "1h"}
     assert (await api.post("/objects", json=ADDED)).status_code == 201
     refused(await api.post("/objects", json=same), 409, "with other settings")

@@ -144,7 +144,7 @@ async def test_what_can_not_be_published_ends_the_wait_at_once(ask: Ask) -> None
     assert "failed" in (await ask("ls", "--state", "failed")).out.decode()
 
 
-async def test_what_stands_in_the_file_is_changed_there(ask: Ask) -> None:
+async def test_what_stands_in_the_file_is_changed_there(ask: Ask, file: Path) -> None:
     for words in (
         ("add", "quotes/Nelson"),
         ("rm", "quotes/Nelson"),
@@ -152,7 +152,9 @@ async def test_what_stands_in_the_file_is_changed_there(ask: Ask) -> None:
     ):
         result = await ask(*words)
         assert (result.code, result.out) == (1, b"")
-        assert result.line.startswith("quotes/Nelson: is in the configuration; change it there")
+        assert result.line.startswith(f"quotes/Nelson: is in {file}; change it there")
+    shown = (await ask("show", "quotes/Nelson")).out.decode().splitlines()
+    assert f"from       {file}" in shown
 
 
 async def test_a_prefix_comes_is_listed_and_goes(ask: Ask, store: ObjectsServer) -> None:

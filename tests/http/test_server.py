@@ -302,7 +302,13 @@ async def test_a_request_with_a_body_is_answered_and_the_connection_closed(frami
     [
         (b"GET /" + b"a" * 150_000, b"414"),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 150000\r\n\r\n" + bytes(150_000), b"200"),
+        # More than the buffers of the kernel hold.
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12000000\r\n\r\n" + bytes(12_000_000),
+            b"200",
+        ),
     ],
+    ids=["head", "body", "large body"],
 )
 async def test_a_reply_reaches_a_client_that_goes_on_sending(raw: bytes, status: bytes) -> None:
     async with serving(echo) as port, connected(port) as client:

@@ -4,11 +4,9 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from seeder.commands.control.object_table import Row, name_of, share
+from seeder.commands.control.object_table import Row, name_of, share, without_name
 from seeder.commands.texts import printable
 from seeder.units import UNKNOWN, counted, rounded_size, show_moment
-
-_SOURCES = {"file": "the configuration's", "added": "added at run time", "prefix": "below {}"}
 
 
 def aligned(pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -70,19 +68,24 @@ def prefix_lines(found: Row) -> Iterator[str]:
         ("added", _moment(found.get("added_at"))),
         ("objects", UNKNOWN if objects is None else f"{objects:,}"),
         ("listed", "not yet" if listed is None else _moment(listed)),
-        ("reason", found.get("reason") or ""),
+        ("reason", without_name(found, found.get("reason"))),
         *_settings(found.get("settings") or {}),
     ]
     return aligned([(name, printable(text)) for name, text in pairs if text])
 
 
 def _source(found: Row) -> str:
-    source = str(found["source"])
-    return _SOURCES.get(source, source).format(found.get("prefix"))
+    match found["source"]:
+        case "file":
+            return str(found["configured_in"])
+        case "added":
+            return "added at run time"
+        case _:
+            return f"below {found['prefix']}"
 
 
 def _state(found: Row) -> str:
-    reason = found.get("reason")
+    reason = without_name(found, found.get("reason"))
     shadowed = "; the file's entry of the same name counts" if found.get("shadowed") else ""
     return f"{found['state']}{f': {reason}' if reason else ''}{shadowed}"
 

@@ -10,7 +10,7 @@ import click
 
 from seeder.commands.control.client import ControlClient
 from seeder.commands.control.names import Target
-from seeder.commands.control.object_table import Row, share
+from seeder.commands.control.object_table import Row, share, without_name
 from seeder.commands.control.pages import objects_below
 from seeder.commands.terminal import cut
 from seeder.commands.texts import printable
@@ -126,8 +126,8 @@ def follow(client: ControlClient, target: Target, goal: Goal, before: Row) -> tu
 
 def _of(target: Target, fault: str) -> str:
     """Return what is wrong with a target; most reasons begin with its name."""
-    name = str(target)
-    return printable(fault if fault.startswith(name) else f"{name}: {fault}")
+    name, fault = printable(str(target)), printable(fault)
+    return fault if fault.startswith(f"{name}: ") else f"{name}: {fault}"
 
 
 def _looker(
@@ -186,7 +186,7 @@ def _cache(found: Row, _: AnswerBefore | None = None) -> Progressed:
     if warming is not None and warming.get("reason") is None:
         return Progressed(text, kind="warming")
     if warming is not None:
-        return Progressed(text, fault=f"{text}: {warming['reason']}")
+        return Progressed(text, fault=f"{text}: {without_name(found, warming['reason'])}")
     if not found["seeded_here"]:
         others = ", ".join(found["seeded_by"])
         return Progressed(f"left to the nodes that seed it: {others}", is_done=True)
@@ -203,7 +203,7 @@ def _cache_below(rows: Iterable[Row]) -> Progressed:
         size, cached = size + (row["size"] or 0), cached + row["cached_bytes"]
         goes_on = goes_on or (not each.is_done and each.fault is None)
         if each.fault is not None:
-            faulty = faulty or replace(each, fault=f"{row['key']}: {each.fault}")
+            faulty = faulty or replace(each, fault=f"{row['key']}: {without_name(row, each.fault)}")
     text = _cached(cached, size)
     if goes_on:
         return Progressed(text, kind="warming")
@@ -233,5 +233,6 @@ def _hashes(found: Row, client: ControlClient, target: Target) -> Progressed:
         return Progressed(text, kind="hashing")
     faulty = [row for row in objects_below(client, target) if row["look_fault"]]
     if faulty:
-        return Progressed("", fault=f"{faulty[0]['key']}: {faulty[0]['look_fault']}")
+        why = without_name(faulty[0], faulty[0]["look_fault"])
+        return Progressed("", fault=f"{faulty[0]['key']}: {why}")
     return Progressed(f"hashed anew, {counted(found['objects'], 'object')}", is_done=True)

@@ -60,10 +60,6 @@ def parse_target(
     is_prefix |= is_bundle
     name = text.removeprefix(_SCHEME)
     bucket, _, key = name.partition("/")
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise ValueError("want UTF-8, as S3 does") from None
     if not bucket or (not key and not is_prefix):
         raise ValueError("want BUCKET/KEY" if not is_prefix else "want BUCKET/PREFIX")
     return Target(bucket, key, is_prefix, origin, version_id, is_bundle)

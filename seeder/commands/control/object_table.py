@@ -46,9 +46,9 @@ class ObjectTable:
             "SENT": rounded_size(found.get("uploaded_bytes")),
         }
         yield from folded(self._head(cells), name_of(found), self._width)
-        reason = found.get("reason")
+        reason = without_name(found, found.get("reason"))
         if reason and found["state"] != _SETTLED:
-            yield from folded(" " * 4, printable(str(reason)), self._width)
+            yield from folded(" " * 4, reason, self._width)
 
     def _head(self, cells: Mapping[str, str]) -> str:
         texts = (
@@ -71,7 +71,7 @@ def prefix_row(found: Row, width: int | None) -> Iterator[str]:
     count = UNKNOWN if objects is None else f"{objects:,}"
     yield from folded(f"{count.rjust(9)}  ", name_of(found), width)
     if found.get("reason"):
-        yield from folded(" " * 4, printable(str(found["reason"])), width)
+        yield from folded(" " * 4, without_name(found, found["reason"]), width)
 
 
 def name_of(found: Row) -> str:
@@ -88,6 +88,12 @@ def name_of(found: Row) -> str:
         notes.append("added, but the file's counts" if found.get("shadowed") else "added")
     told = f"  ({', '.join(notes)})" if notes else ""
     return printable(f"{found['bucket']}/{key}{told}")
+
+
+def without_name(found: Row, reason: str | None) -> str:
+    """Return a reason that a node gives without the object's name, which stands beside it."""
+    name = printable(f"{found['bucket']}/{found.get('key', found.get('prefix', ''))}")
+    return printable(reason or "").removeprefix(f"{name}: ")
 
 
 def share(part: int | None, whole: int | None) -> str:

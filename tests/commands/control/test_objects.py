@@ -15,6 +15,7 @@ from tests.commands.control.support import (
     answer,
     on_terminal,
     problem,
+    seeder,
 )
 from tests.commands.support import Result
 
@@ -164,6 +165,41 @@ async def test_show_tells_all_that_is_known(ask: Ask, node: ScriptedNode) -> Non
     assert lines[-2:] == ['settings   metainfo = ["build"]', '           refresh = "1h"']
 
 
+async def test_show_names_the_file_and_no_object_twice(ask: Ask, node: ScriptedNode) -> None:
+    reason = "quotes/a \\x1b b: S3 answers 404"
+    node.on("GET /objects/quotes/x", answer(an_object("a \x1b b", state="failed", reason=reason)))
+    lines = (await ask("show", "quotes/x")).out.decode().splitlines()
+    assert lines[:3] == [
+        "object     quotes/a \\x1b b",
+        "state      failed: S3 answers 404",
+        "from       /etc/seeder/seeder.toml",
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", "quotes/\udcff"),
+        ("show", "quotes/x", "--version-id", "\udcff"),
+        ("add", "quotes/x", "--set", "torrent_file=/\udcff"),
+        ("set", "quotes/x", "warm=true", "\udcff=1"),
+        ("add", "quotes/x", "--publish-at", "\udcff"),
+        ("ls", "quotes/\udcff"),
+        ("ban", "203.0.113.0/24", "--note", "\udcff"),
+        ("unban", "\udcff"),
+        ("keys", "revoke", "\udcff"),
+        ("report", "--since", "\udcff"),
+    ],
+    ids=" ".join,
+)
+async def test_an_argument_that_is_not_utf_8_is_said_in_one_line(words: tuple[str, ...]) -> None:
+    result = await seeder(*words)
+    assert (result.code, result.out) == (2, b"")
+    last = result.err.splitlines()[-1]
+    assert "\\xff" in last
+    assert last.endswith("' is not UTF-8: want a text in UTF-8")
+
+
 # -- --wait
 
 
@@ -189,10 +225,11 @@ async def test_add_waits_until_the_torrent_is_there(ask: Ask, node: ScriptedNode
 async def test_an_object_that_fails_ends_the_wait_with_its_reason(
     ask: Ask, node: ScriptedNode
 ) -> None:
-    reason = "quotes/x: there is no such object (404)"
-    node.on("POST /objects", answer(an_object("x", state="waiting"), 201))
-    node.on("GET /objects/quotes/x", answer(an_object("x", state="failed", reason=reason)))
-    result = await ask("add", "quotes/x", "--wait")
+    reason = "quotes/a \\x1b b: there is no such object (404)"
+    node.on("POST /objects", answer(an_object("a \x1b b", state="waiting"), 201))
+    failed = an_object("a \x1b b", state="failed", reason=reason)
+    node.on("GET /objects/quotes/a%20%1B%20b", answer(failed))
+    result = await ask("add", "quotes/a \x1b b", "--wait")
     assert (result.code, result.out) == (1, b"")
     assert result.err.splitlines()[-1] == reason
 
