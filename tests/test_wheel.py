@@ -23,7 +23,10 @@ CARRIED = sorted(
         *ROOT.glob("systemd/*"),
         *(
             ROOT / "config" / name
-            for name in ("grafana-dashboard.json", "prometheus-rules.yaml", "seeder.toml")
+            for name in (
+                *("grafana-dashboard.json", "prometheus-rules.yaml", "seeder.toml"),
+                *("Containerfile", "compose.yaml", "kubernetes.yaml"),
+            )
         ),
     ]
 )
@@ -165,6 +168,25 @@ def test_units_run_this_very_installation_by_the_file_beside_them(
             ["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False
         )
         assert [line for line in verified.stderr.splitlines() if line] == []
+
+
+def test_what_makes_and_runs_the_image_is_written_where_it_is_wanted(
+    installed: Installed, tmp_path: Path
+) -> None:
+    told = installed.run("seeder", "init", tmp_path, "--container").stdout
+    with_compose = {"Containerfile", "compose.yaml"}
+    usual = {"grafana-dashboard.json", "prometheus-rules.yaml", "seeder.toml"}
+    assert {path.name for path in tmp_path.iterdir()} == usual | with_compose
+    for name in with_compose:
+        assert (tmp_path / name).read_bytes() == (ROOT / "config" / name).read_bytes()
+    wheel = f"seeder-{__version__}-py3-none-any.whl"
+    image = f"podman build --format docker -t seeder -f {tmp_path}/Containerfile DIR    # DIR has"
+    assert f"  {image} {wheel}\n  docker compose -f {tmp_path}/compose.yaml up -d " in told
+    assert "seeder run" not in told
+    told = installed.run("seeder", "init", tmp_path, "--container", "--kubernetes").stdout
+    assert {path.name for path in tmp_path.iterdir()} == usual | with_compose | {"kubernetes.yaml"}
+    assert told.count("podman build") == 1
+    assert f"\n  kubectl apply -f {tmp_path}/kubernetes.yaml " in told
 
 
 def test_init_leaves_alone_what_is_there_unless_it_is_told_to(

@@ -1,4 +1,5 @@
-"""What `seeder init` writes: an example configuration, dashboard, alerts and units of systemd.
+"""What `seeder init` writes: an example configuration, dashboard and alerts, units of systemd, and
+what makes and runs an image.
 
 They come from config/ and systemd/ of the repository, which the wheel carries below examples/.
 """
@@ -7,7 +8,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
 import seeder
@@ -15,7 +16,10 @@ from seeder.files import replace_file, storage_errors
 
 CONFIGURATION = "seeder.toml"
 FILES = (CONFIGURATION, "grafana-dashboard.json", "prometheus-rules.yaml")
-_UNITS = "systemd"
+UNITS = "systemd"
+RUN_BY = {"container": "compose.yaml", "kubernetes": "kubernetes.yaml"}
+"""What runs the image, by the name of the option."""
+_IMAGE = "Containerfile"
 _PROGRAM, _HOME = "/opt/seeder/.venv/bin/seeder", "/etc/seeder"
 """What the units name in the repository."""
 _HIDDEN = {"/home": "ProtectHome", "/root": "ProtectHome", "/run/user": "ProtectHome"} | {
@@ -26,28 +30,30 @@ _HIDDEN = {"/home": "ProtectHome", "/root": "ProtectHome", "/run/user": "Protect
 
 
 def write_examples(
-    directory: Path, *, systemd: bool, force: bool, show: Callable[[str], None]
+    directory: Path, *, wanted: Set[str], force: bool, show: Callable[[str], None]
 ) -> None:
     """Write the files, and say what to do next; StorageError.
 
-    One that is there stays as it is, unless it is to be written anew by `force`.
+    Also those that are `wanted`: "systemd", "container", "kubernetes". One that is there stays as
+    it is, unless it is to be written anew by `force`.
     """
     home = directory.absolute()
-    for path, data in _files(home, systemd=systemd):
+    for path, data in _files(home, wanted):
         show(f"{path}: {_write(path, data, force=force)}")
-    for line in _next(home, systemd=systemd):
+    for line in _next(home, wanted):
         show(line)
 
 
-def _files(home: Path, *, systemd: bool) -> Iterator[tuple[Path, bytes]]:
+def _files(home: Path, wanted: Set[str]) -> Iterator[tuple[Path, bytes]]:
     source = _source()
-    for name in FILES:
+    runs = [file for name, file in RUN_BY.items() if name in wanted]
+    for name in (*FILES, *([_IMAGE] if runs else []), *runs):
         yield home / name, (source / "config" / name).read_bytes()
-    if not systemd:
+    if UNITS not in wanted:
         return
-    for unit in sorted((source / _UNITS).iterdir()):
+    for unit in sorted((source / UNITS).iterdir()):
         text = unit.read_text(encoding="utf-8")
-        yield home / _UNITS / unit.name, _fitted(text, home).encode()
+        yield home / UNITS / unit.name, _fitted(text, home).encode()
 
 
 def _source() -> Path:
@@ -96,7 +102,7 @@ def _quoted(word: str) -> str:
     return f'"{escaped}"' if any(c in word for c in " \t\"'\\;") else escaped
 
 
-def _next(home: Path, *, systemd: bool) -> Iterator[str]:
+def _next(home: Path, wanted: Set[str]) -> Iterator[str]:
     """Yield what to do next, a line each."""
     path = home / CONFIGURATION
     ours = program()
@@ -104,13 +110,23 @@ def _next(home: Path, *, systemd: bool) -> Iterator[str]:
         ours = ["seeder"]
     yield f"Next: name your objects and the announce_url in {path}, then"
     yield f"  {shlex.join([*ours, 'check', '-c', str(path)])}"
-    if not systemd:
+    if not wanted:
         yield f"  {shlex.join([*ours, 'run', '-c', str(path)])}"
-        return
-    yield f"  cp {shlex.quote(str(home / _UNITS))}/seeder* /etc/systemd/system/"
-    yield "  systemctl daemon-reload"
-    yield "  systemctl enable --now seeder    # systemctl status seeder tells how it does"
-    yield from _unseen(home)
+    if UNITS in wanted:
+        yield f"  cp {shlex.quote(str(home / UNITS))}/seeder* /etc/systemd/system/"
+        yield "  systemctl daemon-reload"
+        yield "  systemctl enable --now seeder    # systemctl status seeder tells how it does"
+        yield from _unseen(home)
+    if wanted & RUN_BY.keys():
+        wheel = f"seeder-{seeder.__version__}-py3-none-any.whl"
+        build = shlex.join(["podman", "build", "--format", "docker", "-t", "seeder"])
+        yield f"  {build} -f {shlex.quote(str(home / _IMAGE))} DIR    # DIR has {wheel}"
+    if "container" in wanted:
+        file = shlex.quote(str(home / RUN_BY["container"]))
+        yield f"  docker compose -f {file} up -d    # its first lines say what it takes"
+    if "kubernetes" in wanted:
+        file = shlex.quote(str(home / RUN_BY["kubernetes"]))
+        yield f"  kubectl apply -f {file}    # <-- marks in it what to change"
 
 
 def _unseen(home: Path) -> Iterator[str]:

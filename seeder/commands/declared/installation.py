@@ -13,14 +13,17 @@ from seeder.errors import SeederError
 @click.command()
 @click.argument("directory", default=".", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--systemd", is_flag=True, help="Units, too, which run this very installation.")
+@click.option("--container", is_flag=True, help="A Containerfile and a compose.yaml, too.")
+@click.option("--kubernetes", is_flag=True, help="A Containerfile and a kubernetes.yaml, too.")
 @click.option("--force", is_flag=True, help="Write files anew that are there and differ.")
-def init(directory: Path, systemd: bool, force: bool) -> None:
+def init(directory: Path, force: bool, **also: bool) -> None:
     """Write an example configuration, a dashboard and alerts to DIRECTORY.
 
     What is there stays as it is. What to do next is printed.
     """
     try:
-        write_examples(directory, systemd=systemd, force=force, show=click.echo)
+        wanted = {name for name, is_wanted in also.items() if is_wanted}
+        write_examples(directory, wanted=wanted, force=force, show=click.echo)
     except SeederError as error:
         fail(error)
 
