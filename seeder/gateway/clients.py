@@ -6,6 +6,7 @@ The client is at the address of the socket, or where a trusted reverse proxy say
 import logging
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import inf
 
 from seeder.gateway.hidden import HiddenClients
@@ -37,6 +38,10 @@ have us read thousands."""
 _HOP = re.compile(
     rb"\[([0-9A-Za-z.:%_-]+)\](?::[\w.-]*)?|([0-9.]+)(?::[\w.-]*)?|([0-9A-Za-z.:%_-]+)", re.ASCII
 )
+
+
+_packed_local = lru_cache(maxsize=64)(packed_address)
+"""Nearly all come to the same few addresses."""
 
 
 class TrustedProxies:
@@ -122,7 +127,7 @@ class Clients:
                 return client.packed, None
         else:
             self.hidden.came_from(asker, request)
-        return asker, packed_address(request.local[0])
+        return asker, _packed_local(request.local[0])
 
     def admit(self, client: bytes, requests: int = 1, now: float | None = None) -> bool:
         """Count a client (packed address) as many requests; False when the client has to wait.

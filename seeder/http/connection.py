@@ -30,7 +30,6 @@ from seeder.http.messages import (
     carries_body,
     effective_headers,
     encode_head,
-    plain_head,
     shown_target,
     split_target,
 )
@@ -217,40 +216,28 @@ class Connection:
         self._drop_source()
         self._sock.close()
 
-    def begin(self) -> Want:
-        """Take the first step; return what there is to wait for then.
-
-        It does what `step` does, in short where a client wants one reply and no more, and its
-        request is there: most announces are such.
-        """
-        try:
-            data = self._sock.recv(self._limits.head)
-        except BlockingIOError:
-            self.expect_head()
-            return Want.READABLE
-        except OSError:
-            return Want.NOTHING
-        if not data:
-            return Want.NOTHING
-        head = plain_head(data)
-        if head is None or head.keep_alive:
-            self.expect_head()
-            self._reader.feed(data)
-            return self.step()
-        self._head = head
-        self._answer(self._request(head))
-        if self._pending is not None:
-            return Want.ANSWER
-        try:
-            if self._source is None and not self._lingers and self._send():
-                return Want.NOTHING
-        except OSError:
-            return Want.NOTHING
-        return self.step()
-
-    def expect_head(self) -> None:
+    def expect_head(self) -> Want:
         """Give the client the time that it has for the head of its first request."""
         self._deadline = trio.current_time() + self._limits.head_timeout
+        return Want.READABLE
+
+    def begin(self, data: bytes) -> Want:
+        """Take the first step, with what has come already."""
+        self.expect_head()
+        self._reader.feed(data)
+        return self.step()
+
+    def begin_answered(self, head: Head, answer: Response | Awaitable[Response]) -> Want:
+        """Take the first step, with an answer to the first request."""
+        self._head = head
+        self._respond(head, answer)
+        return Want.ANSWER if self._pending is not None else self.step()
+
+    def begin_unsent(self, rest: bytes) -> Want:
+        """Take the first step, with what is left of the only reply."""
+        self._last = True
+        self._unsent = rest
+        return self.step()
 
     def step(self) -> Want:
         """Receive, answer and send until there is something to wait for; return what that is."""
@@ -369,18 +356,25 @@ class Connection:
         """Let the handler answer a request, at once or later."""
         head = self._head
         assert head is not None
+        try:
+            answer = self._handler(request)
+        except Exception:
+            answer = failed(head.target)
+        self._respond(head, answer)
+
+    def _respond(self, head: Head, answer: Response | Awaitable[Response]) -> None:
+        """Make the answer to a request the next thing to be sent, or to be waited for."""
         if not head.keep_alive:
             self._last = True
             self._lingers = head.has_body
         self._deadline = None
+        if not isinstance(answer, Response):
+            self._pending = answer
+            return
         try:
-            answer = self._handler(request)
-            if isinstance(answer, Response):
-                self._reply(answer, head.method)
-            else:
-                self._pending = answer
+            self._reply(answer, head.method)
         except Exception:
-            self._fail(head)
+            self._reply(failed(head.target), head.method)
 
     def _request(self, head: Head) -> Request:
         if self._local is None:
@@ -400,12 +394,6 @@ class Connection:
             self._local,
             head.has_body,
         )
-
-    def _fail(self, head: Head) -> None:
-        """Reply with 500 for a handler that raised; to be called while its exception is handled."""
-        _LOG.exception("the handler of %r failed", shown_target(head.target))
-        response = Response(500, b"internal error\n", ((b"Content-Type", b"text/plain"),))
-        self._reply(response, head.method)
 
     def _reply(self, response: Response, method: bytes) -> None:
         """Make a response the next thing to be sent."""
@@ -471,7 +459,7 @@ class Connection:
                 response = await pending
             self._reply(response, head.method)
         except Exception:
-            self._fail(head)
+            self._reply(failed(head.target), head.method)
         finally:
             self._pending = None
 
@@ -517,3 +505,9 @@ class Connection:
         self._last, self._lingers = True, False
         self._unsent = b""
         self._drop_source()
+
+
+def failed(target: bytes) -> Response:
+    """Return the reply for a handler that raised; to be called while its exception is handled."""
+    _LOG.exception("the handler of %r failed", shown_target(target))
+    return Response(500, b"internal error\n", ((b"Content-Type", b"text/plain"),))

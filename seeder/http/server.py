@@ -2,9 +2,10 @@
 
 Each connection is a state machine that does all that it can do without waiting (`step`) and then
 says what it waits for. The acceptor takes the first step itself: a client whose request is there
-already is accepted, answered and closed in one go, without a task and without a place among the
-connections. Those that wait for a request are watched together (`seeder.http.watch`); one that
-waits for anything else, or over TLS, gets a task, and a deadline for each phase.
+already is accepted, answered and closed in one go, without a task, without a place among the
+connections and mostly without being one (`seeder.http.shortcut`). Those that wait for a request are
+watched together (`seeder.http.watch`); one that waits for anything else, or over TLS, gets a task,
+and a deadline for each phase.
 
 Bodies of requests are read where the handler wants them (`Bodies`), and nowhere else: a request
 that has one is answered, and its connection closed.
@@ -14,7 +15,7 @@ import logging
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -24,6 +25,7 @@ from seeder.http.bodies import Bodies, Worded
 from seeder.http.connection import Connection, ServerLimits, Want
 from seeder.http.dates import format_date
 from seeder.http.messages import NOWHERE, Handler, Hostless, SentMeter
+from seeder.http.shortcut import Shortcut
 from seeder.http.tls import HandshakeResult, Queue, SecureConnection, Security
 from seeder.http.watch import Watch
 from seeder.net.addresses import Networks, SocketAddress, networks_of
@@ -146,6 +148,7 @@ class _Server:
         self._limits = limits
         self._few = max(1.0, FEW * limits.connections)
         self._date = DateHeader().value
+        self._shortcut = Shortcut(handler, limits.head, self._date, meter)
         self._waiting: set[Connection] = set()
         self._shares: Shares[Connection] = Shares(lambda connection: connection.networks)
         # In each, the connection that has waited for longest comes first.
@@ -164,6 +167,9 @@ class _Server:
 
         The acceptor calls this, in its own task.
         """
+        begin = self._shortcut.take(sock, address, local)
+        if begin is None:
+            return
         connection = Connection(
             sock,
             address,
@@ -176,15 +182,11 @@ class _Server:
             bodies=self._bodies,
             worded=self._worded,
         )
-        try:
-            want = connection.begin()
-        except Exception:
-            _LOG.exception("a connection failed")
-            want = Want.NOTHING
+        want = _stepped(partial(begin, connection))
         if want is Want.NOTHING:
             connection.close()
-            return
-        self._keep(connection, address, want)
+        else:
+            self._keep(connection, address, want)
 
     def welcome_secure(self, sock: socket.socket, address: SocketAddress) -> None:
         """Give a new connection a task, in which it begins with TLS; called as `welcome` is."""
@@ -247,7 +249,7 @@ class _Server:
     def _resume(self, connection: Connection) -> None:
         """Go on with a connection that is watched and has something to read, or has ended."""
         self._unpark(connection)
-        self._go_on(connection, self._step(connection))
+        self._go_on(connection, _stepped(connection.step))
 
     def _end(self, connection: Connection) -> None:
         """Close a connection that has no task, or whose task ends with this."""
@@ -261,14 +263,6 @@ class _Server:
         for parked in (self._idle, self._arriving, self._sending):
             parked.pop(connection, None)
 
-    def _step(self, connection: Connection) -> Want:
-        """Let a connection do what it can; whatever goes wrong ends only that connection."""
-        try:
-            return connection.step()
-        except Exception:
-            _LOG.exception("a connection failed")
-            return Want.NOTHING
-
     async def _attend(self, connection: Connection, want: Want) -> None:
         """Keep a connection going until it is over, or may be watched."""
         assert connection.scope is not None
@@ -277,7 +271,7 @@ class _Server:
             with connection.scope:
                 while want is not Want.NOTHING and not self._is_over(connection, want):
                     await self._wait(connection, want)
-                    want = self._step(connection)
+                    want = _stepped(connection.step)
                     if self._may_watch(connection, want):
                         watched = True
                         break
@@ -369,7 +363,7 @@ class _Server:
             if connection.scope is None:
                 self._unpark(connection)
                 self.watch.remove(connection)
-                want = self._step(connection)
+                want = _stepped(connection.step)
                 self._go_on(connection, Want.NOTHING if self._is_over(connection, want) else want)
             elif not connection.is_new:
                 connection.end()
@@ -378,3 +372,12 @@ class _Server:
     def _is_over(self, connection: Connection, want: Want) -> bool:
         """Tell whether nothing more is waited for: we stop, and no answer is owed."""
         return self._stopping and want is Want.READABLE and not connection.is_new
+
+
+def _stepped(step: Callable[[], Want]) -> Want:
+    """Let a connection do what it can; whatever goes wrong ends only that connection."""
+    try:
+        return step()
+    except Exception:
+        _LOG.exception("a connection failed")
+        return Want.NOTHING

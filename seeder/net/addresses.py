@@ -140,12 +140,16 @@ class Scope(IntEnum):
     """RFC 6598, RFC 7335, RFC 8215."""
 
 
+_EVERYWHERE = Scope.EVERYWHERE
+"""Python 3.11 takes as long to look a member up as `scope_of` does for all else."""
+
+
 def scope_of(address: bytes) -> Scope:
     """Return where a packed address (IPv4 unmapped) means one host."""
     first, second = address[0], address[1]
     if len(address) == _V4_LENGTH:
         if first not in _V4_ELSEWHERE:
-            return Scope.EVERYWHERE
+            return _EVERYWHERE
         if first == 10 or (first == 192 and second == 168) or (first == 172 and second >> 4 == 1):
             return Scope.SITE
         if first == 127:
@@ -156,14 +160,14 @@ def scope_of(address: bytes) -> Scope:
             return Scope.SITE
         if (first == 100 and second >> 6 == 1) or (first == 192 and address[1:3] == b"\0\0"):
             return Scope.PROVIDER
-        return Scope.EVERYWHERE
+        return _EVERYWHERE
     if first >> 1 == 0xFC >> 1:
         return Scope.SITE
     if first == 0xFE and second >> 6 == 2:
         return Scope.LINK
     if not first and address.startswith(_LOCAL_NAT64):
         return Scope.PROVIDER
-    return Scope.HOST if address == _V6_LOOPBACK else Scope.EVERYWHERE
+    return Scope.HOST if address == _V6_LOOPBACK else _EVERYWHERE
 
 
 def is_told_to(client: bytes, address: bytes) -> bool:

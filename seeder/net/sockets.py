@@ -113,11 +113,13 @@ async def accept(
     broken.
     """
     quiet_until = -inf
+    # socket.accept looks up the enums of these for each connection, which costs as much again.
+    family, kind, protocol = int(listener.family), int(listener.type), listener.proto
     while True:
         await trio.lowlevel.wait_readable(listener)
         for _ in range(BATCH):
             try:
-                sock, address = listener.accept()
+                descriptor, address = listener._accept()  # type: ignore[attr-defined]
             except BlockingIOError:
                 break
             except OSError as error:
@@ -133,9 +135,10 @@ async def accept(
                     starved()
                 await trio.sleep(STARVED_PAUSE)
                 break
+            sock = socket.socket(family, kind, protocol, descriptor)
             try:
                 sock.setblocking(False)
-                take(sock, (str(address[0]), int(address[1])) if address else HERE)
+                take(sock, address[:2] if address else HERE)
             except Exception:
                 # A fault of ours with one connection: the others must not pay for it.
                 _LOG.exception("a connection of %s: internal error", address)

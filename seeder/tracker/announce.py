@@ -61,6 +61,7 @@ class AnnounceEvent(Enum):
 
 
 _EVENTS = {event.value.encode(): event for event in AnnounceEvent}
+_NO_EVENT = AnnounceEvent.NONE
 
 
 class AnnounceRequest(NamedTuple):
@@ -143,7 +144,7 @@ def parse_announce(query: bytes, passkey: bytes = b"") -> AnnounceRequest:
     peer_id = _required(fields, b"peer_id")
     if len(peer_id) != PEER_ID_LENGTH or b"%" in peer_id:
         peer_id = _decoded(b"peer_id", peer_id, PEER_ID_LENGTH)
-    event = _EVENTS.get(field(b"event", b""), AnnounceEvent.NONE)
+    event = _EVENTS.get(field(b"event", b""), _NO_EVENT)
     left, numwant, key = field(b"left", b""), field(b"numwant", b""), field(b"key", b"")
     downloaded, uploaded = field(b"downloaded", b"0"), field(b"uploaded", b"0")
     return AnnounceRequest(
@@ -181,7 +182,8 @@ def _fields(query: bytes) -> dict[bytes, bytes]:
     if query.translate(None, _BETWEEN) in _PLAIN:
         # Each parameter has a name and a value, as nearly all have: cut at both signs at once.
         words = query.replace(b"&", b"=").split(b"=")
-        fields = dict(zip(words[::2], words[1::2], strict=True))
+        word = iter(words)
+        fields = dict(zip(word, word, strict=False))
         if 2 * len(fields) == len(words):
             return fields
     parts = query.split(b"&", MOST_PARAMETERS)

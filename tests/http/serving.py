@@ -1,6 +1,7 @@
 """A server on loopback for tests, a client that speaks in raw bytes, and a body in one place."""
 
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,16 +29,17 @@ async def serving(
     hostless: Hostless = NOWHERE,
     security: Security | None = None,
     bodies: Bodies | None = None,
+    listener: socket.socket | None = None,
 ) -> AsyncIterator[int]:
     """Serve on a free port of loopback, which is yielded; the server is cancelled at the end.
 
-    With `security` that port speaks TLS.
+    With `security` that port speaks TLS. A `listener` is on loopback, too.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listener or socket.create_server(("127.0.0.1", 0)) as bound:
         async with trio.open_nursery() as nursery:
-            plain = [listener]
+            plain = [bound]
             if security is not None:
-                plain, security.listeners = [], [listener]
+                plain, security.listeners = [], [bound]
             server = partial(
                 serve,
                 plain,
@@ -49,7 +51,7 @@ async def serving(
                 bodies=bodies,
             )
             await nursery.start(server)
-            yield listener.getsockname()[1]
+            yield bound.getsockname()[1]
             nursery.cancel_scope.cancel()
 
 
@@ -109,6 +111,13 @@ class Client:
                 self._buffer += data
         body, self._buffer = self._buffer[:length], self._buffer[length:]
         return Reply(int(status_line.split(b" ")[1]), headers, body)
+
+    @property
+    def packets(self) -> int:
+        """How many TCP packets came (tcpi_segs_in in linux/tcp.h)."""
+        assert isinstance(self._stream, trio.SocketStream)
+        told = self._stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144)
+        return int.from_bytes(told[140:144], sys.byteorder)
 
     async def _some(self) -> bytes:
         try:

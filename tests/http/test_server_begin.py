@@ -2,6 +2,7 @@
 
 import logging
 import re
+import socket
 from collections.abc import Awaitable
 
 import pytest
@@ -13,6 +14,7 @@ from seeder.http.messages import Request, Response
 from tests.http.serving import Shelf, asked_already, connected, serving
 
 CLOSE = b"Host: x\r\nConnection: close\r\n"
+CLOSING = b"GET /small HTTP/1.1\r\n" + CLOSE + b"\r\n"
 
 
 def answer(request: Request) -> Response | Awaitable[Response]:
@@ -100,6 +102,25 @@ async def test_the_reply_is_the_same_and_is_counted_the_same(
     assert replies[0].startswith(b"HTTP/1.1 ")
     assert counted[0] == counted[1]
     assert logged[0] == logged[1]
+
+
+async def test_a_reply_comes_with_the_end_of_its_connection() -> None:
+    async with serving(answer) as port, asked_already(port, CLOSING) as client:
+        assert b"/small|" in await client.rest()
+        # The answer to the connect, the receipt of the request, and then all else in one.
+        assert client.packets == 3
+
+
+async def test_a_reply_that_the_system_doesnt_take_at_once_goes_on() -> None:
+    body = bytes(LARGE_BODY - 1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # accepted ones have it too
+        async with (
+            serving(lambda _: Response(200, body), listener=listener) as port,
+            asked_already(port, CLOSING) as client,
+        ):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert (await client.rest()).partition(b"\r\n\r\n")[2] == body
 
 
 async def test_a_client_that_says_nothing_or_leaves_costs_nobody_else(
