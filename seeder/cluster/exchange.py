@@ -7,7 +7,7 @@ the store emptied reads all anew, and tells all that it knows.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +19,11 @@ import trio
 
 from seeder.cluster import records
 from seeder.cluster.clock import SharedClock
+from seeder.cluster.completions import CompletionNews, SharedCompletions
 from seeder.cluster.copies import SharedCopies
 from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
-from seeder.cluster.members import MOST_MEMBERS, Membership
+from seeder.cluster.members import Membership
 from seeder.cluster.scanning import SHARDS, SPAN, Pairs, Scan
 from seeder.cluster.scripts import BOUNDS, TELL
 from seeder.cluster.store import (
@@ -36,8 +37,9 @@ from seeder.errors import StoreAway
 from seeder.net.slices import Slices
 from seeder.torrent.info import InfoHash
 from seeder.torrent.layout import SHA1_LENGTH
-from seeder.tracker.journal import Journal, SharedPeer
+from seeder.tracker.journal import Journal
 from seeder.tracker.swarms import Swarms
+from seeder.tracker.told import SharedPeer
 
 TELL_EVERY = 0.25
 """Seconds between two batches."""
@@ -112,10 +114,10 @@ class SwarmExchange:
         self._late: deque[tuple[bytes, bytes]] = deque(maxlen=MOST_LATE)
         """Peers that were heard of before it was read what is known of their torrents: by that it
         is seen what was counted already."""
-        self._completed: dict[InfoHash, dict[bytes, int]] = {}
         self.admits: Callable[[bytes], bool] = bool
         """Whether this node's tracker lets an address (packed) in; all are, unless told otherwise.
         """
+        self._completions = SharedCompletions(swarms, self._journal)
         self.copies = SharedCopies(token_hex(8))
         """What addresses had of torrents, by whichever node."""
         self.statistics = ExchangeStatistics()
@@ -124,7 +126,7 @@ class SwarmExchange:
     @property
     def untold(self) -> int:
         """How much was heard here that the others don't know yet."""
-        return len(self._journal)
+        return len(self._journal) + len(self._journal.owed)
 
     def counts(self, session: bytes) -> bool:
         """Tell whether this node counts what a session claims: one of the members does."""
@@ -151,7 +153,7 @@ class SwarmExchange:
         self._place = _BEGIN
         self._wants_all = True
         self._journal.everything = True
-        self._journal.counted |= self._swarms.open_torrents()
+        self._completions.begin_anew()
 
     # -- telling
 
@@ -169,10 +171,12 @@ class SwarmExchange:
 
     async def _tell_rest(self) -> None:
         """Tell what is new, in batches; StoreAway."""
-        journal = self._journal
-        while self._clock.is_known and (len(journal) or journal.counted or self.copies.has_news):
-            taken = journal.take(BATCH)
-            counted = {journal.counted.pop() for _ in range(min(BATCH, len(journal.counted)))}
+        journal, completions = self._journal, self._completions
+        now = trio.current_time()
+        while self._clock.is_known and (
+            len(journal) or completions.has_news(now) or self.copies.has_news
+        ):
+            taken, news = journal.take(BATCH), completions.take(now)
             peers = [
                 what
                 if isinstance(what, SharedPeer)
@@ -180,11 +184,12 @@ class SwarmExchange:
                 for (info_hash, endpoint), what in taken.items()
             ]
             try:
-                await self._tell([peer for peer in peers if peer is not None], counted)
+                await self._tell([peer for peer in peers if peer is not None], news)
             except BaseException:
                 journal.give_back(taken)
-                journal.counted |= counted
+                completions.give_back(news)
                 raise
+            completions.told(news, now)
 
     async def _tell_everything(self) -> None:
         """Tell every peer that is known; StoreAway."""
@@ -193,17 +198,17 @@ class SwarmExchange:
         for peer in self._swarms.tell_all():
             batch.append(peer)
             if len(batch) == BATCH:
-                await self._tell(batch, ())
+                await self._tell(batch, CompletionNews())
                 batch.clear()
             elif slices.is_over:
                 await slices.turn()
-        await self._tell(batch, ())
+        await self._tell(batch, CompletionNews())
         self._journal.everything = False
 
-    async def _tell(self, peers: Sequence[SharedPeer], counted: Iterable[InfoHash]) -> None:
-        """Tell of some peers, of torrents' completions and of all visits; StoreAway."""
+    async def _tell(self, peers: Sequence[SharedPeer], news: CompletionNews) -> None:
+        """Tell of some peers, of completions and of all visits; StoreAway."""
         swarms, keys, clock = self._swarms, self._keys, self._clock
-        counts = [records.pack_count(each, swarms.completed_here(each)) for each in counted]
+        counts = [records.pack_count(each, swarms.completed_here(each)) for each in news.counted]
         pairs = [(records.name_of(peer), records.pack(peer, clock.at)) for peer in peers]
         visits = [records.pack_visit(visit) for visit in self._journal.take_visits()]
         numbers: dict[bytes, int] = {}
@@ -226,6 +231,8 @@ class SwarmExchange:
                 records.join(visits),
                 records.join(counts),
                 *self.copies.to_tell(),
+                news.packed_owed(clock.at),
+                news.packed_settled(),
                 len(counts),
                 *(part for pair in counts for part in pair),
                 *written,
@@ -282,7 +289,9 @@ class SwarmExchange:
             for name, value in records.split(fields.get(b"v", b"")):
                 self._swarms.hear_visit(records.unpack_visit(name, value), now)
             for name, value in records.split(fields.get(b"c", b"")):
-                self._note_completed(node, *records.unpack_count(name, value))
+                self._completions.note_count(node, *records.unpack_count(name, value))
+            self._completions.hear_owed(self._owed(fields.get(b"o", b""), now), now)
+            self._completions.hear_settled(fields.get(b"d", b""))
         except ValueError:
             self.statistics.damaged += 1
 
@@ -339,14 +348,12 @@ class SwarmExchange:
             swarms.hear(peer._replace(seen=min(peer.seen, now)), now, fresh=fresh)
             statistics.heard += 1
 
-    def _note_completed(self, node: bytes, info_hash: InfoHash, count: int) -> None:
-        if not self._swarms.is_kept(info_hash):
-            return
-        counts = self._completed.setdefault(info_hash, {})
-        if len(counts) >= MOST_MEMBERS and node not in counts:
-            return
-        counts[node] = count
-        self._swarms.hear_completed(info_hash, sum(counts.values()))
+    def _owed(self, data: bytes, now: float) -> Iterator[SharedPeer]:
+        """Yield who is said to have completed; what isn't known here yet is told again."""
+        for name, value in records.split(data):
+            peer = records.unpack(name, value, self._clock.moment)
+            if self._is_ready(peer.info_hash):
+                yield peer._replace(seen=min(peer.seen, now))
 
     # -- reading all
 
@@ -389,7 +396,7 @@ class SwarmExchange:
         oldest, newest = now - int(self._swarms.policy.expiry), now + int(FUTURE)
         await self._scan.peers(oldest, newest, take)
         async for node, info_hash, count in self._scan.counts(self._membership.name):
-            self._note_completed(node, info_hash, count)
+            self._completions.note_count(node, info_hash, count)
         self.statistics.reloads += 1
 
 

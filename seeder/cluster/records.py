@@ -18,15 +18,16 @@ from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
 from seeder.torrent.layout import SHA1_LENGTH
 from seeder.tracker.announce import LARGEST_COUNT, MOST_KEY_BYTES, PEER_ID_LENGTH, AnnounceEvent
-from seeder.tracker.journal import SharedPeer, SharedVisit
+from seeder.tracker.journal import SharedVisit
 from seeder.tracker.passkeys import Passkey, check_holder
+from seeder.tracker.told import SharedPeer
 
 _HEAD = struct.Struct(">QBQ20s")
 _SIZES = struct.Struct(">BB")
 _PASSKEY = struct.Struct(">BIIQ")
-_COMPLETE, _WANTS_NOTHING, _STRAY, _KEYED, _COMPLETED, _COUNTED = 1, 2, 4, 8, 64, 128
+_COMPLETE, _WANTS_NOTHING, _STRAY, _KEYED, _COUNTED = 1, 2, 4, 8, 128
 """_KEYED: behind the head stand the length of the client's key, when its passkey was issued and
-ends, `uploaded`, the key, and whose the passkey is. _STRAY, _COMPLETED: of a peer that went."""
+ends, `uploaded`, the key, and whose the passkey is. _STRAY: of a peer that went."""
 _EVENTS = (
     AnnounceEvent.NONE,
     AnnounceEvent.STARTED,
@@ -51,7 +52,6 @@ def pack(peer: SharedPeer, at: Callable[[float], int]) -> bytes:
         + peer.wants_nothing * _WANTS_NOTHING
         + peer.is_stray * _STRAY
         + (peer.passkey is not None) * _KEYED
-        + peer.has_completed * _COMPLETED
         + peer.counted * _COUNTED
         + (event << _EVENT_SHIFT)
     )
@@ -83,7 +83,7 @@ def unpack(name: bytes, value: bytes, moment: Callable[[int], float]) -> SharedP
         raise ValueError("not a peer's value")
     seen, flags, downloaded, peer_id = _HEAD.unpack_from(value)
     event = _EVENTS[flags >> _EVENT_SHIFT & _EVENT_MASK]
-    if flags & (_STRAY | _COMPLETED) and event is not AnnounceEvent.STOPPED:
+    if flags & _STRAY and event is not AnnounceEvent.STOPPED:
         raise ValueError("not a peer's flags")
     return SharedPeer(
         InfoHash(name[:SHA1_LENGTH]),
@@ -99,7 +99,6 @@ def unpack(name: bytes, value: bytes, moment: Callable[[int], float]) -> SharedP
         bool(flags & _COUNTED),
         passkey,
         uploaded,
-        bool(flags & _COMPLETED),
         is_stray,
     )
 

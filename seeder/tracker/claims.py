@@ -18,7 +18,6 @@ from seeder.tracker.announce import (
 )
 from seeder.tracker.belief import Belief
 from seeder.tracker.counters import ClaimCounter, ClaimsOfGroup, GroupCounter
-from seeder.tracker.journal import SharedPeer
 from seeder.tracker.past import PastRoom
 from seeder.tracker.saved import Counted, SavedSession
 from seeder.tracker.sessions import (
@@ -29,6 +28,7 @@ from seeder.tracker.sessions import (
     key_of,
     session_name,
 )
+from seeder.tracker.told import SharedPeer
 
 CLOCKS_DIFFER = 1.0
 """Seconds by which what another node heard must be later to be the beginning of another download:
@@ -180,35 +180,66 @@ class Claims:
         if unsure and self._take_owed(_COMPLETIONS, 1):
             sessions.flags[number] |= COMPLETED
             return False
-        downloaded = request.left == 0 and (request.downloaded > 0 or not self.size)
-        if downloaded and self._belief.admit_completion(endpoint[:-2], now):
+        if self._is_whole(request) and self._belief.admit_completion(endpoint[:-2], now):
             sessions.flags[number] |= COMPLETED
             self._told[_COMPLETIONS] += 1
             self.account.completed()
             return True
         return False
 
-    def hear(self, number: int, told: SharedPeer, now: float, *, fresh: bool) -> bool:
-        """Take in what another node was told of a session; return whether it completed just now.
+    def is_owed(self, number: int, request: AnnounceRequest) -> bool:
+        """Tell whether another node of the cluster is to count that a session has completed."""
+        sessions = self.sessions
+        return (
+            request.event is AnnounceEvent.COMPLETED
+            and not sessions.flags[number] & COMPLETED
+            and self._is_whole(request)
+            and self._counts is not None
+            and not self._counts(sessions.name(number))
+        )
+
+    def _is_whole(self, request: AnnounceRequest) -> bool:
+        return request.left == 0 and (request.downloaded > 0 or not self.size)
+
+    def hear_completion(self, told: SharedPeer, name: bytes, now: float) -> bool:
+        """Take in that a session of this name has completed; return whether that is counted now.
+
+        Who has gone meanwhile may be unknown here.
+        """
+        sessions, request = self.sessions, told.request()
+        number = sessions.find_or_add(name, request.downloaded, told.seen)
+        if number < 0:
+            number = len(sessions.flags) - 1
+            sessions.note_endpoint(number, told.endpoint)
+            if now - self._lost_at < self._memory:
+                sessions.flags[number] |= COMPLETED  # as in `note`
+        flags = sessions.flags[number]
+        sessions.flags[number] = flags & ~UNSURE
+        completed = not flags & COMPLETED and self._complete(
+            number, request, told.endpoint, now, flags & UNSURE > 0
+        )
+        if not sessions.is_listed(number) and name not in self._past:
+            self._retire(name)
+        return completed
+
+    def hear(self, number: int, told: SharedPeer, now: float, *, fresh: bool) -> None:
+        """Take in what another node was told of a session.
 
         Of what isn't `fresh`, nothing is counted.
         """
         sessions, request = self.sessions, told.request()
         later = told.seen > sessions.seen[number] + CLOCKS_DIFFER
+        # What it says of more than we know is of a download that has ended since.
+        is_old = told.seen < sessions.seen[number]
         sessions.seen[number] = max(sessions.seen[number], told.seen)
         if told.counted:
             sessions.flags[number] |= COMPLETED
         before = sessions.downloaded[number]
         if not fresh:
             sessions.downloaded[number] = max(before, min(told.downloaded, LARGEST_COUNT))
-            return False
-        if told.downloaded > before or (later and told.downloaded < before):
+            return
+        if (told.downloaded > before and not is_old) or (later and told.downloaded < before):
             self._count(number, request, told.endpoint, now)
-        flags = sessions.flags[number]
-        if not told.completes or flags & COMPLETED:
-            return False
-        sessions.flags[number] = flags & ~UNSURE
-        return self._complete(number, request, told.endpoint, now, flags & UNSURE > 0)
 
     def set_unsure(self, number: int, unsure: bool) -> None:
         """Set whether an earlier run may have counted more of a session."""

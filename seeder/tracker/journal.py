@@ -15,7 +15,9 @@ from typing import NamedTuple
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import PEER_ID_LENGTH, AnnounceEvent, AnnounceRequest
+from seeder.tracker.owed import MOST_OWED, CompletionName, OwedCompletions
 from seeder.tracker.passkeys import Passkey
+from seeder.tracker.told import SharedPeer
 
 MOST_HEARD = 200_000
 """Entries that are kept while the others can't be told; beyond that they are told everything."""
@@ -33,57 +35,6 @@ class Remembered(NamedTuple):
 
     seen: float
     complete: bool
-
-
-class SharedPeer(NamedTuple):
-    """What one node tells the others of a peer."""
-
-    info_hash: InfoHash
-    endpoint: bytes
-    peer_id: bytes
-    key: bytes
-    seen: float
-    """When it was heard of last (s, by the clock of the swarms)."""
-    downloaded: int
-    event: AnnounceEvent
-    complete: bool
-    wants_nothing: bool
-    counted: bool
-    """Whether its completion was counted, somewhere."""
-    passkey: Passkey | None = None
-    """What let it into a private swarm."""
-    uploaded: int = 0
-    """Of a member of one, the highest that it announced, in bytes."""
-    has_completed: bool = False
-    """Of a peer that went: whether it had said that it completed, and the others didn't know."""
-    is_stray: bool = False
-    """Of a peer that went: whether it was unknown where it said so."""
-
-    @property
-    def gone(self) -> bool:
-        return self.event is AnnounceEvent.STOPPED
-
-    @property
-    def whose(self) -> bytes:
-        """Of whom it tells: whoever is at the endpoint, but a stray by its peer id alone."""
-        return self.endpoint + self.peer_id if self.is_stray else self.endpoint
-
-    @property
-    def completes(self) -> bool:
-        return self.event is AnnounceEvent.COMPLETED or self.has_completed
-
-    def request(self) -> AnnounceRequest:
-        """Return it as the announce that it comes from."""
-        return AnnounceRequest(
-            self.info_hash,
-            self.peer_id,
-            int.from_bytes(self.endpoint[-2:], "big"),
-            self.downloaded,
-            0 if self.complete else None,
-            self.event,
-            self.uploaded,
-            key=self.key,
-        )
 
 
 class SharedVisit(NamedTuple):
@@ -111,6 +62,9 @@ class Journal:
         """Torrents that were opened, whose peers are to be asked for."""
         self.counted: set[InfoHash] = set()
         """Torrents of which this node has counted other completions than the others know."""
+        self.owed = OwedCompletions()
+        self.settled: dict[CompletionName, None] = {}
+        """What others owed us, and need to tell no more."""
         self.everything = False
         """Whether the others are to be told of every peer: more was heard than is kept."""
 
@@ -130,13 +84,9 @@ class Journal:
         """Note that there is something new of a peer that is listed."""
         name = info_hash, endpoint
         former = self._heard.get(name)
-        # What still is to be said is that it completed, or that it began.
-        if former is AnnounceEvent.COMPLETED or (
-            event is AnnounceEvent.NONE and isinstance(former, AnnounceEvent)
-        ):
+        # What still is to be said is that it began.
+        if event is AnnounceEvent.NONE and isinstance(former, AnnounceEvent):
             return
-        if isinstance(former, SharedPeer) and former.has_completed:
-            event = AnnounceEvent.COMPLETED
         self._heard[name] = event
         self._mind_room()
 
@@ -148,12 +98,13 @@ class Journal:
             if self._strays >= MOST_STRAYS:
                 return
             self._strays += 1
-        if former is AnnounceEvent.COMPLETED or (
-            isinstance(former, SharedPeer) and former.has_completed
-        ):
-            peer = peer._replace(has_completed=True)
         self._heard[name] = peer
         self._mind_room()
+
+    def settle(self, name: CompletionName) -> None:
+        """Have the others know that they owe a completion no more; of too many, they tell again."""
+        if len(self.settled) < MOST_OWED:
+            self.settled[name] = None
 
     def _mind_room(self) -> None:
         if len(self._heard) > MOST_HEARD:
@@ -217,6 +168,22 @@ class SwarmNews:
         """Note that a completion was counted."""
         self.journal.counted.add(self._info_hash)
         self.journal.heard(self._info_hash, endpoint, AnnounceEvent.NONE)
+
+    def owes(self, request: AnnounceRequest, endpoint: bytes, now: float, session: bytes) -> None:
+        """Note that somebody says it has completed, which another node is to count."""
+        peer = SharedPeer(
+            self._info_hash,
+            endpoint,
+            request.peer_id,
+            request.key,
+            now,
+            request.downloaded,
+            AnnounceEvent.COMPLETED,
+            complete=True,
+            wants_nothing=True,
+            counted=False,
+        )
+        self.journal.owed.owe(CompletionName(self._info_hash, session), peer)
 
     def left(self, peer: SharedPeer) -> None:
         """Note that a peer has gone."""

@@ -14,10 +14,11 @@ from seeder.tracker.announce import AnnounceEvent
 from seeder.tracker.claims import Claims
 from seeder.tracker.counters import GroupCounter
 from seeder.tracker.holders import Holders
-from seeder.tracker.journal import SharedPeer
+from seeder.tracker.owed import CompletionName
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import SavedSwarm, SwarmRow, from_row, to_rows
 from seeder.tracker.swarm import Swarm
+from seeder.tracker.told import SharedPeer
 
 _AT_ONCE = 500
 """Swarms looked at between two chances for other tasks to run."""
@@ -207,6 +208,18 @@ class KeptSwarms:
         if swarm is not None and told.seen >= now - self.policy.expiry:
             swarm.hear(told, now, fresh=fresh)
             self.changes += 1
+
+    def hear_completion(self, told: SharedPeer, now: float) -> CompletionName | None:
+        """Take in that a peer has completed; return its name if that is settled here.
+
+        None where another node counts it, or the torrent isn't known here.
+        """
+        swarm = self._kept_swarm(told.info_hash)
+        session = None if swarm is None else swarm.hear_completion(told, now)
+        if session is None:
+            return None
+        self.changes += 1
+        return CompletionName(told.info_hash, session)
 
     def completed_here(self, info_hash: InfoHash) -> int:
         """Return how many completions this node has counted."""

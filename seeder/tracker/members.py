@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 from seeder.net.addresses import Networks, networks_of
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
-from seeder.tracker.journal import SharedPeer
 from seeder.tracker.passkeys import Passkey
+from seeder.tracker.told import SharedPeer
 
 
 class HolderCounter(Protocol):
@@ -159,10 +159,19 @@ class Members:
         member.has_left = told.gone
         member.completed |= told.counted
         if fresh:
-            self._count(member, told.request(), completes=told.completes)
+            self._count(member, told.request(), completes=False)
         else:
             member.uploaded = max(member.uploaded, told.uploaded)
             member.downloaded = max(member.downloaded, told.downloaded)
+
+    def hear_completion(self, told: SharedPeer) -> None:
+        """Take in that a member has completed, which it is up to this node to count."""
+        member = self._members.get(told.endpoint)
+        if member is not None and member.peer_id == told.peer_id and not member.completed:
+            member.completed = True
+            if self._counter is not None:
+                holder = member.passkey.holder
+                self._counter.announced(holder, uploaded=0, downloaded=0, completed=True)
 
     def _count(self, member: SwarmMember, request: AnnounceRequest, *, completes: bool) -> None:
         """Count what is new in an announce, or in what was told of one, if it is up to us."""

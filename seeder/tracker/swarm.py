@@ -22,14 +22,15 @@ from seeder.tracker.announce import (
 from seeder.tracker.claims import Claims
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import NOBODY, Handout, OwnPlace, Stand
-from seeder.tracker.journal import SharedPeer, SwarmNews
+from seeder.tracker.journal import SwarmNews
 from seeder.tracker.listed import COMPLETE, WANTS_NOTHING
 from seeder.tracker.members import Members
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.rooms import Room
 from seeder.tracker.roster import SwarmRoster
 from seeder.tracker.saved import SavedPeer
-from seeder.tracker.sessions import COMPLETED, UNSURE
+from seeder.tracker.sessions import COMPLETED, UNSURE, session_name
+from seeder.tracker.told import SharedPeer
 from seeder.tracker.visits import Visits
 
 HANDOUT_GAP = 5.0
@@ -183,6 +184,8 @@ class Swarm:
             self.completed += 1
             if news is not None:
                 news.counted(endpoint)
+        elif news is not None and claims.is_owed(session, request):
+            news.owes(request, endpoint, now, claims.sessions.name(session))
         if number < 0:
             number = roster.enter(
                 endpoint, networks, session, now, complete=complete, wants_nothing=satisfied
@@ -330,9 +333,8 @@ class Swarm:
         newer = before is None or before.seen < seen
         is_other = number >= 0 and not self._is_client_at(number, request)
         if news.is_old(told):
-            if known >= 0 and claims.hear(known, told, now, fresh=fresh):
-                self.completed += 1
-                news.counted(endpoint)
+            if known >= 0:
+                claims.hear(known, told, now, fresh=fresh)
             if is_other and newer:
                 self._list().lose(number, seen)  # whoever was there since has gone, too
             return
@@ -355,11 +357,25 @@ class Swarm:
             known = claims.find(request, endpoint)
             if listed >= 0:
                 claims.set_unsure(known, unsure)
-        if known >= 0 and claims.hear(known, told, now, fresh=fresh):
-            self.completed += 1
-            news.counted(endpoint)
+        if known >= 0:
+            claims.hear(known, told, now, fresh=fresh)
         if told.gone and before is not None and newer and not (told.is_stray and is_other):
             self._list().lose(number, seen)
+
+    def hear_completion(self, told: SharedPeer, now: float) -> bytes | None:
+        """Take in that a peer has completed; return its session's name if it is settled by that.
+
+        None: another node counts it.
+        """
+        news, name = self._news, session_name(told.peer_id, told.key, told.endpoint)
+        if news is None or not news.journal.counts(name):
+            return None
+        if self.claims.hear_completion(told, name, now):
+            self.completed += 1
+            news.counted(told.endpoint)
+        if self.members is not None:
+            self.members.hear_completion(told)
+        return name
 
     def counts(self) -> ScrapeCounts:
         """Return what a scrape shows; our own seeder is one of the complete peers."""

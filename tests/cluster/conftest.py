@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from seeder.cluster import exchange, members
+from tests.cluster.lab import Wire
 from tests.cluster.support import MakeNode, MakeTracker, make_node, make_tracker
 from tests.support.redis import RedisServer, why_no_redis
 
@@ -40,3 +41,12 @@ def node(redis: RedisServer, nursery: trio.Nursery, tmp_path: Path) -> MakeNode:
 def tracker(node: MakeNode, nursery: trio.Nursery) -> MakeTracker:
     """Return a maker of nodes with swarms."""
     return make_tracker(node, nursery)
+
+
+@pytest.fixture
+def wires(redis: RedisServer) -> Iterator[list[Wire]]:
+    """Return three connections to that Redis, for nodes whose every step the test takes."""
+    made = [Wire(redis.socket) for _ in range(3)]
+    yield made
+    for wire in made:
+        wire.close()

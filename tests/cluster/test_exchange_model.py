@@ -1,7 +1,6 @@
 """Whatever is announced at whichever node, and whatever becomes of what they tell each other: once
 all is heard, each node has the swarm that one plain tracker would have, and all is counted once."""
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -20,9 +19,9 @@ from hypothesis.stateful import (
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
+from seeder.tracker.owed import LONGEST_PAUSE
 from seeder.tracker.policy import SwarmPolicy
 from tests.cluster.lab import LabNode, Wire
-from tests.support.redis import RedisServer, why_no_redis
 from tests.tracker.plain import PlainSwarm
 
 NAMES = ("a", "b", "c")
@@ -53,8 +52,8 @@ class Cluster(RuleBasedStateMachine):
         wires[0].ask("FLUSHALL")
         self.now = 10_000.0
         self.untold = False
-        """Whether what a node has told may have been lost before all have heard it; who is there is
-        told again then, and not that somebody completed."""
+        """Whether a node has stopped that hadn't told all yet: who is there is told again then, and
+        not that somebody completed."""
 
     @initialize(skews=st.lists(st.sampled_from([-400.0, -7.0, 0.0, 90.0, 5000.0]), min_size=3),
                 small=st.booleans())  # fmt: skip
@@ -188,7 +187,6 @@ class Cluster(RuleBasedStateMachine):
     @rule()
     def lose(self) -> None:
         """Redis loses all that it holds."""
-        self.untold = True
         for node in self.nodes:
             node.store.late.clear()
         self.wires[0].ask("FLUSHALL")
@@ -198,7 +196,6 @@ class Cluster(RuleBasedStateMachine):
     @rule()
     def trim(self) -> None:
         """Redis drops what of the stream is old, before everybody has read it."""
-        self.untold = True
         self.wires[0].ask("XTRIM", "seeder:news", "MAXLEN", 1)
         for node in self.nodes:
             node.exchange._unsure = True
@@ -210,6 +207,9 @@ class Cluster(RuleBasedStateMachine):
         if later > ROOMY.interval:
             # What isn't told for so long is lost, and was said to be: who was heard of so is gone.
             self._deliver_all()
+        self._let_pass(later)
+
+    def _let_pass(self, later: float) -> None:
         self.now += later
         for number in range(len(NAMES)):
             node = self.node(number)
@@ -232,7 +232,7 @@ class Cluster(RuleBasedStateMachine):
         """Have everybody hear of everything."""
         for node in self.nodes:
             node.store.fate.clear()
-        for _ in range(2):
+        for _ in range(3):
             for number in range(len(NAMES)):
                 self.node(number).tell()
             for node in self.nodes:
@@ -244,6 +244,9 @@ class Cluster(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
+        self._deliver_all()
+        # What was lost that somebody completed is told again within that time.
+        self._let_pass(LONGEST_PAUSE)
         self._deliver_all()
         self._compare()
         if not self.small:
@@ -305,17 +308,6 @@ class Cluster(RuleBasedStateMachine):
             listed = node.listed()
             assert sum(map(len, listed.values())) <= node.policy.peers
             assert max(map(len, listed.values())) <= node.policy.peers_per_swarm
-
-
-@pytest.fixture
-def wires() -> Iterator[list[Wire]]:
-    if reason := why_no_redis():
-        pytest.skip(reason)
-    with RedisServer() as server:
-        made = [Wire(server.socket) for _ in NAMES]
-        yield made
-        for wire in made:
-            wire.close()
 
 
 @pytest.mark.timeout(300)

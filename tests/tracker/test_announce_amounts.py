@@ -13,11 +13,12 @@ from seeder.ledger.groups import GroupLedger
 from seeder.net.groups import Groups
 from seeder.tracker.announce import LARGEST_COUNT, AnnounceRequest, parse_announce
 from seeder.tracker.datagrams import DatagramAnnounce, parse_datagram
-from seeder.tracker.journal import Journal, SharedPeer
+from seeder.tracker.journal import Journal
 from seeder.tracker.members import Members
 from seeder.tracker.passkeys import Passkey
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.told import SharedPeer
 from tests.tracker.announcing import HASH, LOCAL, OWN_PORT, SIZE, Ledger, packed, peer_id
 
 GROUPS = Groups({"here": [ipaddress.ip_network("50.1.0.0/16")]})

@@ -20,20 +20,7 @@ def test_what_couldnt_be_told_is_told_later_and_what_came_since_counts() -> None
     written.heard(ONE, b"d", NONE)
     written.give_back(taken)
     told = {endpoint: event for (_, endpoint), event in written.take(9).items()}
-    assert told == {b"a": COMPLETED, b"b": COMPLETED, b"c": COMPLETED, b"d": NONE}
-
-
-def test_that_somebody_completed_is_told_though_it_went_or_came_back_since() -> None:
-    written = Journal(900, lambda _: True)
-    gone = departed(ONE, b"a", 1.0)
-    for _ in range(2):
-        written.heard(ONE, b"a", COMPLETED)
-        written.left(gone)
-        taken = written.take(9)
-        assert taken == {(ONE, b"a"): gone._replace(has_completed=True)}
-        written.heard(ONE, b"a", STARTED)
-        written.give_back(taken)
-        assert written.take(9) == {(ONE, b"a"): COMPLETED}
+    assert told == {b"a": COMPLETED, b"b": STARTED, b"c": COMPLETED, b"d": NONE}
 
 
 def test_strays_push_nothing_out() -> None:

@@ -11,9 +11,10 @@ from seeder.errors import AnnounceError
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
-from seeder.tracker.journal import Journal, SharedPeer
+from seeder.tracker.journal import Journal
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.told import SharedPeer
 from tests.support.passkeys import DAY, NOON, Keys
 from tests.tracker.announcing import HASH, LOCAL, OWN, OWN_PORT, SIZE, Ledger, cut, packed, peer_id
 
