@@ -222,8 +222,8 @@ class SwarmNews:
         """Note who is listed, and who went and when, as if that were new."""
         for endpoint in listed:
             self.journal.heard(self._info_hash, endpoint, AnnounceEvent.NONE)
-        for endpoint, seen in gone:
-            self.left(departed(self._info_hash, endpoint, seen))
+        for whose, seen in gone:
+            self.left(departed(self._info_hash, whose, seen))
 
     def remember_gone(self, peer: SharedPeer) -> None:
         """Remember when a peer went, so that what is told late doesn't bring it back."""
@@ -233,10 +233,9 @@ class SwarmNews:
             del gone[next(iter(gone))]
 
     def departures(self) -> Iterator[SharedPeer]:
-        """Yield who went, as others are told, but for strays; who that was isn't known any more."""
-        for name, seen in tuple(self._gone.items()):
-            if len(name) in (V4_ENDPOINT, V6_ENDPOINT):
-                yield departed(self._info_hash, name, seen)
+        """Yield who went, as others are told."""
+        for whose, seen in tuple(self._gone.items()):
+            yield departed(self._info_hash, whose, seen)
 
     def is_old(self, told: SharedPeer) -> bool:
         """Tell whether a peer went after it was heard of so."""
@@ -248,13 +247,14 @@ class SwarmNews:
         self._gone = {endpoint: seen for endpoint, seen in self._gone.items() if seen >= oldest}
 
 
-def departed(info_hash: InfoHash, endpoint: bytes, seen: float) -> SharedPeer:
-    """Return what others are told of somebody at an endpoint that went then (s)."""
-    nobody = bytes(PEER_ID_LENGTH)
+def departed(info_hash: InfoHash, whose: bytes, seen: float) -> SharedPeer:
+    """Return what others are told of somebody that went then (s): see `SharedPeer.whose`."""
+    is_stray = len(whose) not in (V4_ENDPOINT, V6_ENDPOINT)
+    endpoint = whose[:-PEER_ID_LENGTH] if is_stray else whose
     return SharedPeer(
         info_hash,
         endpoint,
-        nobody,
+        whose[-PEER_ID_LENGTH:] if is_stray else bytes(PEER_ID_LENGTH),
         b"",
         seen,
         0,
@@ -262,4 +262,5 @@ def departed(info_hash: InfoHash, endpoint: bytes, seen: float) -> SharedPeer:
         complete=False,
         wants_nothing=False,
         counted=False,
+        is_stray=is_stray,
     )

@@ -148,7 +148,7 @@ class KeptSwarms:
         for info_hash, swarm in self._kept():
             claims = swarm.claims
             members = () if swarm.members is None else swarm.members.export()
-            gone = ((each.endpoint, each.seen) for each in swarm.departures())
+            gone = ((each.whose, each.seen) for each in swarm.departures())
             yield from to_rows(
                 info_hash,
                 claims.counted,

@@ -20,6 +20,7 @@ from seeder.tracker.passkeys import LATEST, Passkey, check_holder
 
 Cell: TypeAlias = str | int | float
 
+_WHOSE = tuple(each + more for each in (V4_ENDPOINT, V6_ENDPOINT) for more in (0, PEER_ID_LENGTH))
 ROW_ENTRIES = 250
 """Peers, and sessions, in a row: as many as take about half a millisecond."""
 
@@ -68,7 +69,7 @@ class SavedSwarm:
     members: list[SavedMember] = field(default_factory=list)
     """Of a private swarm."""
     gone: list[tuple[bytes, float]] = field(default_factory=list)
-    """In a cluster: the endpoints of peers that went, and when."""
+    """In a cluster: whose peers went, as of `SharedPeer.whose`, and when."""
 
     def seen_since(self, oldest: float) -> "SavedSwarm":
         """Return what of it was seen at or after `oldest`."""
@@ -142,8 +143,8 @@ def _cells(entry: SavedPeer | SavedSession, now: float) -> list[Cell]:
 
 
 def _gone_cells(gone: tuple[bytes, float], now: float) -> list[Cell]:
-    endpoint, seen = gone
-    return [endpoint.hex(), now - seen]
+    whose, seen = gone
+    return [whose.hex(), now - seen]
 
 
 def _member_cells(member: SavedMember, now: float) -> list[Cell]:
@@ -174,10 +175,7 @@ def from_row(row: SwarmRow, now: float) -> SavedSwarm:
             [_peer(cells, now) for cells in row["peers"]],
             [_session(cells, now) for cells in row["sessions"]],
             [_member(cells, now) for cells in row.get("members", [])],
-            [
-                (_bytes(endpoint, V4_ENDPOINT, V6_ENDPOINT), now - _age(age))
-                for endpoint, age in row.get("gone", [])
-            ],
+            [(_bytes(whose, *_WHOSE), now - _age(age)) for whose, age in row.get("gone", [])],
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a saved swarm: {error!r}") from error

@@ -24,7 +24,7 @@ from seeder.tracker.announce import AnnounceReply, AnnounceRequest
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import Counted
 from seeder.tracker.swarms import OwnSeeder, Swarms
-from tests.cluster.support import Counts
+from tests.tracker.announcing import Ledger
 
 MICRO = 1_000_000
 EPOCH = 1_800_000_000
@@ -155,7 +155,7 @@ class LabNode:
     skew: float
 
     def __post_init__(self) -> None:
-        self.counts = {info_hash: Counts() for info_hash in self.sizes}
+        self.counts = {info_hash: Ledger() for info_hash in self.sizes}
         self.true = 0.0
         self._begin()
 
@@ -178,7 +178,7 @@ class LabNode:
     def open(self) -> None:
         for info_hash, size in self.sizes.items():
             counts = self.counts[info_hash]
-            counted = Counted(counts.completions, counts.claimed)
+            counted = Counted(counts.completions, counts.delivered)
             self.swarms.open(info_hash, size=size, claims=counts, counted=counted)
 
     def at(self, true: float) -> float:

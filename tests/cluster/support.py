@@ -17,6 +17,7 @@ from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
+from tests.tracker.announcing import Ledger
 
 POLICY = SwarmPolicy()
 
@@ -43,20 +44,6 @@ class RunningNode:
         await self.ended.wait()
 
 
-@dataclass(slots=True)
-class Counts:
-    """What a node has counted for a torrent: its account in the ledger."""
-
-    claimed: int = 0
-    completions: int = 0
-
-    def delivered_claimed(self, count: int) -> None:
-        self.claimed += count
-
-    def completed(self) -> None:
-        self.completions += 1
-
-
 class Tracker:
     """A node's swarms, shared with the others' while the node runs."""
 
@@ -64,11 +51,11 @@ class Tracker:
         self.node = node
         self.swarms = Swarms(policy, OwnSeeder(6881), rng=random.Random(1))
         self.exchange = node.cluster.share(self.swarms)
-        self.counts: dict[InfoHash, Counts] = {}
+        self.counts: dict[InfoHash, Ledger] = {}
 
-    def open(self, info_hash: InfoHash, size: int = 1000) -> Counts:
+    def open(self, info_hash: InfoHash, size: int = 1000) -> Ledger:
         """Open a torrent's swarm, as one that is served."""
-        counts = self.counts.setdefault(info_hash, Counts())
+        counts = self.counts.setdefault(info_hash, Ledger())
         self.swarms.open(info_hash, size=size, claims=counts)
         return counts
 

@@ -166,6 +166,6 @@ def test_an_older_word_is_of_no_download_that_began_since(pair: Pair) -> None:
     pair.later(60)
     pair.say(client, STARTED, left=1000, downloaded=300, node=1)
     pair.settle()
-    assert pair.second.counts[ONE].claimed == 0
+    assert pair.second.counts[ONE].delivered == 0
     pair.say(client, AnnounceEvent.NONE, left=500, downloaded=500, node=1)
-    assert pair.second.counts[ONE].claimed == 200
+    assert pair.second.counts[ONE].delivered == 200

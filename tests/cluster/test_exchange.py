@@ -15,9 +15,10 @@ from seeder.cluster.store import StreamEntry
 from seeder.errors import StoreAway
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent
-from tests.cluster.support import POLICY, Counts, MakeTracker, Tracker, until
+from tests.cluster.support import POLICY, MakeTracker, Tracker, until
 from tests.support.passkeys import Keys
 from tests.support.redis import RedisServer
+from tests.tracker.announcing import Ledger
 
 ONE, OTHER = InfoHash(b"1" * 20), InfoHash(b"2" * 20)
 STARTED, COMPLETED = AnnounceEvent.STARTED, AnnounceEvent.COMPLETED
@@ -64,7 +65,7 @@ async def test_a_completion_counts_once_wherever_it_is_told(tracker: MakeTracker
 
     def count() -> tuple[int, int]:
         counts = (a.counts[ONE], b.counts[ONE])
-        return sum(c.completions for c in counts), sum(c.claimed for c in counts)
+        return sum(c.completions for c in counts), sum(c.delivered for c in counts)
 
     await until(lambda: count() == (8, 8000), "all was counted")
     await until(lambda: a.swarms.counts(ONE).downloaded == b.swarms.counts(ONE).downloaded == 8)
@@ -84,7 +85,7 @@ async def test_a_client_that_goes_from_node_to_node_claims_each_byte_once(
         node = a if step % 2 else b
         node.announce(ONE, 1, event, left=1000 - 100 * step, downloaded=100 * step)
     await until(lambda: b.counts[ONE].completions + a.counts[ONE].completions == 1)
-    assert a.counts[ONE].claimed + b.counts[ONE].claimed == 1000
+    assert a.counts[ONE].delivered + b.counts[ONE].delivered == 1000
 
 
 async def test_what_holders_claim_at_several_nodes_counts_once_by_name(
@@ -102,7 +103,7 @@ async def test_what_holders_claim_at_several_nodes_counts_once_by_name(
     keys = Keys(Names(), now=time.time())
     for each in (a, b):
         each.swarms.holders = keys.holders
-        each.swarms.open(OTHER, size=1000, claims=Counts(), private=True)
+        each.swarms.open(OTHER, size=1000, claims=Ledger(), private=True)
     await until(lambda: not (a.exchange._journal.opened or b.exchange._journal.opened))
     passkeys = [keys.make(f"n{client}", OTHER, issued=int(keys.now)) for client in range(8)]
 

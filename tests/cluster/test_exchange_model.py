@@ -1,20 +1,13 @@
 """Whatever is announced at whichever node, and whatever becomes of what they tell each other: once
 all is heard, each node has the swarm that one plain tracker would have, and all is counted once."""
 
+from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
@@ -22,29 +15,20 @@ from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
 from seeder.tracker.owed import LONGEST_PAUSE
 from seeder.tracker.policy import SwarmPolicy
 from tests.cluster.lab import LabNode, Wire
+from tests.tracker.announcing import Ledger
+from tests.tracker.machine import NODES, SIZES, SwarmMachine, nodes
 from tests.tracker.plain import PlainSwarm
 
 NAMES = ("a", "b", "c")
-SIZES = {InfoHash(b"1" * 20): 1000, InfoHash(b"2" * 20): 4000}
 ROOMY = SwarmPolicy(interval=1800)
 TIGHT = SwarmPolicy(interval=1800, peers_per_address=2, peers_per_swarm=5, peers=8)
-CLIENTS = range(8)
 STEP = 0.05
 """Seconds of true time between two announces: more than the clocks of nodes differ by."""
 FATES = ("lost", "unanswered", "doubled", "late", "well")
-EVENTS = (
-    AnnounceEvent.NONE,
-    AnnounceEvent.NONE,
-    AnnounceEvent.STARTED,
-    AnnounceEvent.COMPLETED,
-    AnnounceEvent.PAUSED,
-)
-nodes = st.integers(0, len(NAMES) - 1)
-hashes = st.sampled_from(sorted(SIZES))
 
 
-class Cluster(RuleBasedStateMachine):
-    """Three nodes over one Redis, and a plain tracker that is told the same."""
+class ClusterMachine(SwarmMachine):
+    """Three nodes over one Redis, and what becomes of the commands between them."""
 
     def __init__(self, wires: list[Wire]) -> None:
         super().__init__()
@@ -55,7 +39,8 @@ class Cluster(RuleBasedStateMachine):
         """Whether a node has stopped that hadn't told all yet: who is there is told again then, and
         not that somebody completed."""
 
-    @initialize(skews=st.lists(st.sampled_from([-400.0, -7.0, 0.0, 90.0, 5000.0]), min_size=3),
+    @initialize(skews=st.lists(st.sampled_from([-400.0, -7.0, 0.0, 90.0, 5000.0]),
+                               min_size=NODES, max_size=NODES),
                 small=st.booleans())  # fmt: skip
     def start(self, skews: list[float], small: bool) -> None:
         """One of the nodes may have less room than the others, and then the plain tracker."""
@@ -64,7 +49,7 @@ class Cluster(RuleBasedStateMachine):
         policies = (ROOMY, ROOMY, TIGHT if small else ROOMY)
         self.nodes = [
             LabNode(name, NAMES, policy, wire, SIZES, skew)
-            for name, policy, wire, skew in zip(NAMES, policies, self.wires, skews, strict=False)
+            for name, policy, wire, skew in zip(NAMES, policies, self.wires, skews, strict=True)
         ]
         for node in self.nodes:
             node.at(self.now)
@@ -78,96 +63,28 @@ class Cluster(RuleBasedStateMachine):
         node.at(self.now)
         return node
 
-    # -- clients
-
-    @rule(
-        number=nodes,
-        info_hash=hashes,
-        client=st.sampled_from(CLIENTS),
-        run=st.integers(0, 1),
-        event=st.sampled_from(EVENTS),
-        left=st.sampled_from([0, 1]),
-        downloaded=st.sampled_from([0, 300, 1000, 4000]),
-    )
-    def announce(self, **fields: Any) -> None:
-        self._announce(**fields)
-
-    @rule(
-        numbers=st.permutations(range(len(NAMES))),
-        info_hash=hashes,
-        client=st.sampled_from(CLIENTS),
-        moments=st.lists(st.sampled_from([300, 700, 1000, 2500, 4000]), min_size=1, max_size=3),
-    )
-    def download(
-        self, numbers: list[int], info_hash: InfoHash, client: int, moments: list[int]
-    ) -> None:
-        """A client starts at one node and completes at another, telling each how far it is."""
-        size = SIZES[info_hash]
-        done = [0, *(min(each, size) for each in sorted(moments)), size]
-        for turn, downloaded in enumerate(done):
-            event = AnnounceEvent.NONE
-            if turn in (0, len(done) - 1):
-                event = AnnounceEvent.COMPLETED if turn else AnnounceEvent.STARTED
-            self._announce(
-                number=numbers[turn % len(numbers)],
-                info_hash=info_hash,
-                client=client,
-                run=0,
-                event=event,
-                left=size - downloaded,
-                downloaded=downloaded,
-            )
-            if turn == 0:
-                self._deliver_all()
-
-    def _announce(
-        self,
-        *,
-        number: int,
-        info_hash: InfoHash,
-        client: int,
-        run: int,
-        event: AnnounceEvent,
-        left: int,
-        downloaded: int,
-    ) -> None:
+    def tell(self, request: AnnounceRequest, source: bytes, number: int) -> None:
         self.now += STEP
-        if event is AnnounceEvent.COMPLETED:
-            left, downloaded = 0, max(downloaded, SIZES[info_hash])
-        source = bytes((10, 0, client, 1))
-        request = AnnounceRequest(
-            info_hash,
-            b"-TT0000-%d%011d" % (run, client),
-            7000,
-            downloaded=downloaded,
-            left=left,
-            event=event,
-            key=b"key%d" % run,
-        )
         self.node(number).announce(request, source)
-        plain = self.plain[info_hash]
-        plain.enter(request, compact_endpoint(source, 7000), self.now, by_alias=False)
+        plain, endpoint = self.plain[request.info_hash], compact_endpoint(source, request.port)
+        if request.event is AnnounceEvent.STOPPED:
+            plain.stop(endpoint, request, endpoint, self.now)
+        else:
+            plain.enter(request, endpoint, self.now, by_alias=False)
 
-    @precondition(lambda self: any(swarm.peers for swarm in self.plain.values()))
-    @rule(number=nodes, which=st.integers(0, 99))
-    def stop(self, number: int, which: int) -> None:
-        """A client stops, perhaps at a node that hasn't heard of it yet."""
-        listed = [(h, e, p) for h, swarm in self.plain.items() for e, p in swarm.peers.items()]
-        info_hash, endpoint, peer = listed[which % len(listed)]
-        self.now += STEP
-        peer_id, key = peer.client
-        high = self.plain[info_hash].clients[peer.client].high
-        request = AnnounceRequest(
-            info_hash,
-            peer_id,
-            7000,
-            downloaded=high,
-            left=0 if peer.complete else 1,
-            event=AnnounceEvent.STOPPED,
-            key=key,
-        )
-        self.node(number).announce(request, endpoint[:-2])
-        self.plain[info_hash].stop(endpoint, request, endpoint, self.now)
+    def let_pass(self, seconds: float) -> None:
+        self.now += seconds
+        for number in range(NODES):
+            node = self.node(number)
+            list(node.swarms.expire(node.clock.now))
+        for swarm in self.plain.values():
+            swarm.expire(self.now - ROOMY.expiry)
+
+    def policies(self) -> Iterable[tuple[SwarmPolicy, dict[InfoHash, set[bytes]]]]:
+        return ((node.policy, node.listed()) for node in self.nodes)
+
+    def accounts(self, info_hash: InfoHash) -> Iterable[Ledger]:
+        return (node.counts[info_hash] for node in self.nodes)
 
     # -- what nodes tell each other, and what becomes of it
 
@@ -200,23 +117,6 @@ class Cluster(RuleBasedStateMachine):
         for node in self.nodes:
             node.exchange._unsure = True
 
-    # -- time
-
-    @rule(later=st.sampled_from([10.0, 400.0, 2000.0, ROOMY.expiry + 1]))
-    def expire(self, later: float) -> None:
-        if later > ROOMY.interval:
-            # What isn't told for so long is lost, and was said to be: who was heard of so is gone.
-            self._deliver_all()
-        self._let_pass(later)
-
-    def _let_pass(self, later: float) -> None:
-        self.now += later
-        for number in range(len(NAMES)):
-            node = self.node(number)
-            list(node.swarms.expire(node.clock.now))
-        for swarm in self.plain.values():
-            swarm.expire(self.now - ROOMY.expiry)
-
     @rule(number=nodes, down=st.sampled_from([0.0, 5.0, 300.0]), step=st.sampled_from([0.0, -99.0]))
     def restart(self, number: int, down: float, step: float) -> None:
         """A node stops and starts again; its own clock begins anew, minutes off."""
@@ -228,26 +128,25 @@ class Cluster(RuleBasedStateMachine):
 
     # -- in the end
 
-    def _deliver_all(self) -> None:
-        """Have everybody hear of everything."""
+    def hear_all(self) -> None:
         for node in self.nodes:
             node.store.fate.clear()
         for _ in range(3):
-            for number in range(len(NAMES)):
+            for number in range(NODES):
                 self.node(number).tell()
             for node in self.nodes:
                 node.store.deliver()
-            for number in range(len(NAMES)):
+            for number in range(NODES):
                 for _ in range(2):
                     self.node(number).hear()
                     self.node(number).read()
 
     @rule()
     def settle(self) -> None:
-        self._deliver_all()
+        self.hear_all()
         # What was lost that somebody completed is told again within that time.
-        self._let_pass(LONGEST_PAUSE)
-        self._deliver_all()
+        self.let_pass(LONGEST_PAUSE)
+        self.hear_all()
         self._compare()
         if not self.small:
             self._compare_newcomer()
@@ -294,26 +193,11 @@ class Cluster(RuleBasedStateMachine):
             )
             assert counts.downloaded == completions
 
-    @invariant()
-    def nothing_is_counted_twice(self) -> None:
-        for info_hash, swarm in self.plain.items() if hasattr(self, "plain") else ():
-            claimed = sum(node.counts[info_hash].claimed for node in self.nodes)
-            assert claimed <= swarm.bytes.most * swarm.size + 0.5
-            completions = sum(node.counts[info_hash].completions for node in self.nodes)
-            assert completions <= swarm.completions.most
-
-    @invariant()
-    def nothing_is_above_its_cap(self) -> None:
-        for node in self.nodes if hasattr(self, "nodes") else ():
-            listed = node.listed()
-            assert sum(map(len, listed.values())) <= node.policy.peers
-            assert max(map(len, listed.values())) <= node.policy.peers_per_swarm
-
 
 @pytest.mark.timeout(300)
 def test_all_nodes_have_the_swarm_of_one_plain_tracker(wires: list[Wire]) -> None:
     run_state_machine_as_test(
-        partial(Cluster, wires),  # type: ignore[arg-type]
+        partial(ClusterMachine, wires),  # type: ignore[arg-type]
         settings=settings(
             max_examples=40,
             stateful_step_count=30,
@@ -358,6 +242,23 @@ def test_a_stop_that_redis_lost_before_all_heard_it_holds(wires: list[Wire]) -> 
     hear(other)
     announce(one, 1002.0, AnnounceEvent.STOPPED)
     one.tell()
+    wires[0].ask("FLUSHALL")
+    for node in (other, one):
+        node.exchange._begin_anew()
+        node.tell()
+    for node in (other, one):
+        hear(node)
+        assert not any(node.listed().values())
+
+
+def test_a_stop_of_whom_nobody_there_knew_holds_too(wires: list[Wire]) -> None:
+    one, other = lab(wires, (0.0, 300.0))
+    announce(one, 1001.0, AnnounceEvent.STARTED)
+    announce(other, 1002.0, AnnounceEvent.STOPPED)
+    other.tell()
+    other.restart(5.0, 0.0)
+    other.store.fate[:] = ["unanswered"]
+    other.tell()
     wires[0].ask("FLUSHALL")
     for node in (other, one):
         node.exchange._begin_anew()
