@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 """
 
+import signal
 from collections.abc import Mapping
 from importlib import import_module
 
@@ -42,6 +43,10 @@ class _Commands(click.Group):
         """Return a command, None if there is none of that name."""
         if cmd_name not in _COMMANDS:
             return None
+        if cmd_name == "run":
+            # It would end us while we import for a second, and systemd take that for an end in good
+            # order; the file is read after that. No SIG_IGN: programs that we start would have it.
+            signal.signal(signal.SIGHUP, lambda *_: None)
         module = import_module(f"seeder.commands.declared.{_COMMANDS[cmd_name]}")
         for command in vars(module).values():
             if isinstance(command, click.Command) and command.name == cmd_name:

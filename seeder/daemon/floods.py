@@ -80,5 +80,13 @@ class FloodGate:
                     counted(window.held, "more line"),
                     WINDOW,
                     window.last.name,
-                    window.last.getMessage(),
+                    _message_of(window.last),
                 )
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    """Return what a line said; it was held back, so that nobody has tried yet to make it up."""
+    try:
+        return record.getMessage()
+    except Exception:  # of its values, or of their number: that mustn't fail whoever logs next
+        return str(record.msg)

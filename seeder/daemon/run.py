@@ -41,6 +41,7 @@ from seeder.net.guards import Lapses
 
 _LOG = logging.getLogger(__name__)
 
+STILL_STARTING = "not reloaded: still starting; send SIGHUP again when it is ready"
 STATUS_EVERY = 5.0
 """Seconds between two lines for `systemctl status`."""
 EXPIRE_EVERY = 60.0
@@ -292,6 +293,6 @@ async def _follow(watch: FileWatch, node: Node, take_up: Callable[[], Awaitable[
 
 async def _take_up(reloader: Reloader, started: Sequence[Node]) -> None:
     if not started:
-        _LOG.warning("not reloaded: still starting; send SIGHUP again when it is ready")
+        _LOG.warning("%s", STILL_STARTING)
         return
     await reloader.ask()

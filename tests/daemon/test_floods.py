@@ -128,3 +128,17 @@ def test_a_flood_leaves_no_memory(gate: FloodGate, clock: Clock) -> None:
         clock.now += WINDOW
     gate.summarise()
     assert not gate._windows
+
+
+def test_a_line_that_can_not_be_made_up_fails_nobody_who_logs_after_it(
+    gate: FloodGate, clock: Clock, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)  # else what was written is told of
+    for _ in range(MOST + 5):
+        logging.getLogger(PEERS).info("peer %d of %s opened", *range(1))
+    clock.now += WINDOW
+    opened(1)
+    assert "5 more lines like this one in 10 s: seeder.peer.session: peer %d of %s" in (
+        lines.getvalue()
+    )
+    assert lines.getvalue().endswith("peer 0 opened\n")

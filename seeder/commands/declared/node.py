@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from seeder.commands.beginning import heed_early_reloads, hold_standard_streams
 from seeder.commands.check import check_online
 from seeder.commands.check_config import check_offline
 from seeder.commands.ending import complain_plainly, fail, run_or_fail
@@ -31,9 +32,11 @@ from seeder.errors import ConfigError
 )
 def run(path: Path | None, instance: str | None, verbose: bool, form: Form) -> None:
     """Run the daemon: tracker, seeder, status page."""
+    hold_standard_streams()
     log = log_to_stderr(logging.DEBUG if verbose else logging.INFO, form=form)
     complain = complain_plainly if log.plain else log.complain
     log.catch_crashes()
+    heed_early_reloads()
     watch = FileWatch(path)  # as it is before it is read
     config = load_or_fail(path, instance, complain)
     run_or_fail(partial(daemon.run, watch, config, log, instance), complain)
