@@ -99,9 +99,12 @@ class Sidecars:
                 await slices.turn()
             if self._is_due(publication):
                 await self._write(publication)
-        for ref in (self._done.keys() | self._failed.keys()) - self.catalog.publications.keys():
-            self._done.pop(ref, None)
-            self._failed.pop(ref, None)
+        for ref in (*self._done, *self._failed):
+            if slices.is_over:
+                await slices.turn()
+            if ref not in self.catalog.publications:
+                self._done.pop(ref, None)
+                self._failed.pop(ref, None)
 
     def _is_due(self, publication: Publication) -> bool:
         ref, torrent = publication.ref, publication.torrent

@@ -96,11 +96,13 @@ class Warmer:
             torrent = self._wanted(ref)
             if torrent is not None:
                 await self._warm(ref, torrent)
-        known = self._done.keys() | self._due_at.keys() | self.asked.keys()
-        for ref in known - self.catalog.publications.keys():
-            self._done.pop(ref, None)
-            self._due_at.pop(ref, None)
-            self.asked.pop(ref, None)
+        for ref in (*self._done, *self._due_at, *self.asked):
+            if slices.is_over:
+                await slices.turn()
+            if ref not in self.catalog.publications:
+                self._done.pop(ref, None)
+                self._due_at.pop(ref, None)
+                self.asked.pop(ref, None)
 
     def _wanted(self, ref: ObjectRef) -> Torrent | None:
         """Return an object's torrent if its pieces are to be read."""

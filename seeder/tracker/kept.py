@@ -67,10 +67,12 @@ class KeptSwarms:
     def sweep(self, now: float) -> Iterator[None]:
         """Drop the peers of private swarms that aren't members, or whose keys are good no more.
 
-        Other tasks may run between two swarms.
+        Other tasks may run in between.
         """
         self.sweep_due = False
-        for info_hash, swarm in self._kept():
+        for number, (info_hash, swarm) in enumerate(self._kept(), 1):
+            if number % _AT_ONCE == 0:
+                yield
             members = swarm.members
             if members is None or not self._is_kept(info_hash, swarm):
                 continue

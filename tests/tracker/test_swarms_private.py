@@ -283,3 +283,11 @@ class Sums:
 
     def announced(self, holder: str, *, uploaded: int, downloaded: int, completed: bool) -> None:
         self.sums[holder] = self.sums.get(holder, 0) + uploaded
+
+
+def test_a_look_for_bad_keys_lets_others_run_between_public_swarms(closed: Closed) -> None:
+    for number in range(1000):
+        info_hash = InfoHash(number.to_bytes(20, "big"))
+        closed.swarms.open(info_hash, size=SIZE, claims=Ledger())
+        closed.announce("leech", info_hash=info_hash)
+    assert len([*closed.swarms.sweep(closed.now)]) >= 2
