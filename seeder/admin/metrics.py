@@ -29,7 +29,7 @@ from seeder.ledger.counters import FORMER
 from seeder.ledger.database import LedgerStatistics
 from seeder.ledger.groups import GroupCounts
 from seeder.peer.hub import HubStatistics
-from seeder.publish.prefixes import Prefix, PrefixState
+from seeder.publish.prefix import Prefix, PrefixState
 from seeder.s3.operations import OriginStatistics
 from seeder.torrent.publications import State
 from seeder.tracker.tallies import TrackerTallies

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
+from typing import Literal
 from urllib.parse import quote, urlencode
 
 from pydantic import ConfigDict
@@ -110,8 +111,9 @@ def refusals() -> Iterator[None]:
         raise Problem(HTTPStatus.CONFLICT, str(error)) from error
 
 
-def written(body: OpenObject, wanted: str, other: str) -> dict[str, object]:
-    """Return the entry in a body, which has the key `wanted` and not the `other`; Problem."""
+def written(body: OpenObject, wanted: Literal["key", "prefix"]) -> dict[str, object]:
+    """Return the entry in a body, which has the key `wanted` and not the other one; Problem."""
+    other = "key" if wanted == "prefix" else "prefix"
     entry = {key: value for key, value in (body.model_extra or {}).items() if value is not None}
     if wanted not in entry or other in entry:
         where = f"{ROOT}/objects" if other == "key" else f"{ROOT}/prefixes"

@@ -1,7 +1,6 @@
 """The published objects: /api/v1/objects."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from http import HTTPStatus
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import trio
@@ -10,25 +9,17 @@ from pydantic import Field
 from seeder.config.added import EntryName
 from seeder.control.describing import Describer, ObjectState
 from seeder.control.entries import (
-    IN_THE_WAY,
-    NOT_HERE,
-    EntryPatch,
     NameQuery,
     ObjectToAdd,
     PageQuery,
-    check_own,
     cursor,
-    location,
     missing,
     read_cursor,
-    refusals,
-    written,
 )
+from seeder.control.entry_resource import EntryKind, EntryResource
 from seeder.control.operations import (
-    AnyOperation,
     ApiAnswer,
     ApiCall,
-    ApiOperation,
     JsonObject,
     Nothing,
 )
@@ -60,8 +51,27 @@ class ObjectPage(JsonObject):
     the end."""
 
 
-class ObjectsResource:
+class ObjectsResource(EntryResource):
     """The objects of a node; `warm` has some of them read into the cache."""
+
+    kind = EntryKind(
+        noun="Object",
+        places="objects",
+        key="key",
+        pages=ObjectPageQuery,
+        name=NameQuery,
+        entry=ObjectToAdd,
+        state=ObjectState,
+        page=ObjectPage,
+        listing="All published objects, a page at a time",
+        adding="Publish an object; 200 if the very same entry is there already",
+        getting="How an object stands",
+        changing="Change the entry of an object that was added",
+        removing="Publish an object no more that was added",
+        refreshing="Look at an object in S3 now",
+        rehashing="Make an object's metainfo anew, of its bytes; the swarm stays if they fit",
+        warming="Read an object into the cache, once",
+    )
 
     def __init__(
         self,
@@ -71,108 +81,10 @@ class ObjectsResource:
         describer: Describer,
         warm: Callable[[Iterable[ObjectRef]], None],
     ) -> None:
-        self._catalog = catalog
-        self._publisher = publisher
-        self._additions = additions
+        super().__init__(catalog, publisher, additions, warm)
         self._describer = describer
-        self._warm_up = warm
         self._ordering = trio.Lock()
         self._ordered: NameOrder | None = None
-
-    def operations(self) -> Sequence[AnyOperation]:
-        """Return what can be asked for."""
-        one = "/objects/{bucket}/{+key}"
-        conflicts = {**NOT_HERE, **IN_THE_WAY}
-        accepted: Mapping[int, type[ObjectState]] = {HTTPStatus.ACCEPTED: ObjectState}
-        return (
-            ApiOperation(
-                method="GET",
-                template="/objects",
-                name="listObjects",
-                summary="All published objects, a page at a time",
-                query=ObjectPageQuery,
-                body=Nothing,
-                act=self._list,
-                answers={HTTPStatus.OK: ObjectPage},
-            ),
-            ApiOperation(
-                method="POST",
-                template="/objects",
-                name="addObject",
-                summary="Publish an object; 200 if the very same entry is there already",
-                query=Nothing,
-                body=ObjectToAdd,
-                act=self._add,
-                answers={HTTPStatus.CREATED: ObjectState, HTTPStatus.OK: ObjectState},
-                problems=IN_THE_WAY,
-            ),
-            ApiOperation(
-                method="GET",
-                template=one,
-                name="getObject",
-                summary="How an object stands",
-                query=NameQuery,
-                body=Nothing,
-                act=self._get,
-                answers={HTTPStatus.OK: ObjectState},
-                problems=NOT_HERE,
-            ),
-            ApiOperation(
-                method="PATCH",
-                template=one,
-                name="changeObject",
-                summary="Change the entry of an object that was added",
-                query=NameQuery,
-                body=EntryPatch,
-                act=self._change,
-                answers={HTTPStatus.OK: ObjectState},
-                problems=conflicts,
-            ),
-            ApiOperation(
-                method="DELETE",
-                template=one,
-                name="removeObject",
-                summary="Publish an object no more that was added",
-                query=NameQuery,
-                body=Nothing,
-                act=self._remove,
-                answers={HTTPStatus.NO_CONTENT: None},
-                problems=conflicts,
-            ),
-            ApiOperation(
-                method="POST",
-                template=f"{one}:refresh",
-                name="refreshObject",
-                summary="Look at an object in S3 now",
-                query=NameQuery,
-                body=Nothing,
-                act=self._refresh,
-                answers=accepted,
-                problems=NOT_HERE,
-            ),
-            ApiOperation(
-                method="POST",
-                template=f"{one}:rehash",
-                name="rehashObject",
-                summary="Make an object's metainfo anew, of its bytes; the swarm stays if they fit",
-                query=NameQuery,
-                body=Nothing,
-                act=self._rehash,
-                answers=accepted,
-                problems=NOT_HERE,
-            ),
-            ApiOperation(
-                method="POST",
-                template=f"{one}:warm",
-                name="warmObject",
-                summary="Read an object into the cache, once",
-                query=NameQuery,
-                body=Nothing,
-                act=self._warm,
-                answers=accepted,
-                problems=NOT_HERE,
-            ),
-        )
 
     # -- lists
 
@@ -244,63 +156,22 @@ class ObjectsResource:
 
     # -- one
 
-    def _described(self, ref: ObjectRef, status: int = HTTPStatus.OK) -> ApiAnswer:
-        told = self._describer.describe(ref, self._describer.stalled(), whole=True)
-        if told is None:
-            raise missing(ref)
-        where = location("objects", ref) if status == HTTPStatus.CREATED else None
-        return ApiAnswer(told, status, where)
+    def _named(self, call: ApiCall[NameQuery, Any]) -> EntryName:
+        query, path = call.query, call.path
+        ref = ObjectRef(query.origin, path["bucket"], path["key"], query.version_id)
+        return EntryName(ref, False)
 
-    async def _get(self, call: ApiCall[NameQuery, Nothing]) -> ApiAnswer:
-        return self._described(_named(call))
+    def _published(self, call: ApiCall[NameQuery, Any]) -> EntryName:
+        name = self._named(call)
+        if name.ref not in self._catalog.publications:
+            raise missing(name.ref)
+        return name
 
-    async def _add(self, call: ApiCall[Nothing, ObjectToAdd]) -> ApiAnswer:
-        entry = written(call.body, "key", "prefix")
-        with refusals():
-            name, is_new = await self._additions.add(entry)
-        return self._described(name.ref, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+    def _describe(self, name: EntryName) -> ObjectState | None:
+        return self._describer.describe(name.ref, self._describer.stalled(), whole=True)
 
-    async def _change(self, call: ApiCall[NameQuery, EntryPatch]) -> ApiAnswer:
-        name = EntryName(_named(call), False)
-        check_own(self._additions, name, self._publisher.prefix_of(name.ref))
-        with refusals():
-            after = await self._additions.change(name, call.body.model_extra or {})
-        return self._described(after.ref)
-
-    async def _remove(self, call: ApiCall[NameQuery, Nothing]) -> ApiAnswer:
-        name = EntryName(_named(call), False)
-        check_own(self._additions, name, self._publisher.prefix_of(name.ref))
-        await self._additions.remove(name)
-        return ApiAnswer(status=HTTPStatus.NO_CONTENT)
-
-    # -- actions
-
-    def _published(self, call: ApiCall[NameQuery, Nothing]) -> ObjectRef:
-        ref = _named(call)
-        if ref not in self._catalog.publications:
-            raise missing(ref)
-        return ref
-
-    async def _refresh(self, call: ApiCall[NameQuery, Nothing]) -> ApiAnswer:
-        ref = self._published(call)
-        self._publisher.refresh(EntryName(ref, False))
-        return self._described(ref, HTTPStatus.ACCEPTED)
-
-    async def _rehash(self, call: ApiCall[NameQuery, Nothing]) -> ApiAnswer:
-        ref = self._published(call)
-        self._publisher.rehashing.ask(ref)
-        return self._described(ref, HTTPStatus.ACCEPTED)
-
-    async def _warm(self, call: ApiCall[NameQuery, Nothing]) -> ApiAnswer:
-        ref = self._published(call)
-        self._warm_up([ref])
-        return self._described(ref, HTTPStatus.ACCEPTED)
-
-
-def _named(call: ApiCall[NameQuery, Any]) -> ObjectRef:
-    return ObjectRef(
-        call.query.origin, call.path["bucket"], call.path["key"], call.query.version_id
-    )
+    def _owner_of(self, name: EntryName) -> ObjectRef | None:
+        return self._publisher.prefix_of(name.ref)
 
 
 def _is_below(name: NameKey, below: str, first: NameKey) -> bool:

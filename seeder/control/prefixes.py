@@ -1,42 +1,29 @@
 """The prefixes, those of bundles too: /api/v1/prefixes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from http import HTTPStatus
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import trio
-
-from seeder.admin.rows import batched
 from seeder.config.added import EntryName
 from seeder.config.origins import DEFAULT_ORIGIN
 from seeder.config.spelling import spelled
 from seeder.control.entries import (
-    IN_THE_WAY,
-    NOT_HERE,
-    EntryPatch,
     PageQuery,
     PrefixToAdd,
-    check_own,
     cursor,
-    location,
     missing,
     read_cursor,
-    refusals,
-    written,
 )
+from seeder.control.entry_resource import EntryKind, EntryResource
 from seeder.control.looks import LookState, told_look
 from seeder.control.operations import (
-    AnyOperation,
     ApiAnswer,
     ApiCall,
-    ApiOperation,
     JsonObject,
     Nothing,
     QueryObject,
 )
 from seeder.net.slices import Slices
 from seeder.publish.additions import Additions, EntrySource
-from seeder.publish.prefixes import Prefix
 from seeder.publish.publisher import Publisher
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef, PinnedBundle
@@ -90,8 +77,27 @@ class PrefixPage(JsonObject):
     """`after` of the next page; null at the end."""
 
 
-class PrefixesResource:
+class PrefixesResource(EntryResource):
     """The prefixes of a node; `warm` has objects read into the cache."""
+
+    kind = EntryKind(
+        noun="Prefix",
+        places="prefixes",
+        key="prefix",
+        pages=PageQuery,
+        name=PrefixQuery,
+        entry=PrefixToAdd,
+        state=FollowedPrefix,
+        page=PrefixPage,
+        listing="All prefixes, a page at a time",
+        adding="Publish what is below a prefix; 200 if the very same entry is there",
+        getting="How a prefix stands",
+        changing="Change the entry of a prefix that was added",
+        removing="Publish no more what is below a prefix that was added",
+        refreshing="List a prefix now",
+        rehashing="Make the metainfo of all objects below a prefix anew, of their bytes",
+        warming="Read all objects below a prefix into the cache, once",
+    )
 
     def __init__(
         self,
@@ -102,108 +108,8 @@ class PrefixesResource:
         epoch: float,
     ) -> None:
         """`epoch` is what trio's clock began at (Unix s)."""
+        super().__init__(catalog, publisher, additions, warm)
         self._epoch = epoch
-        self._catalog = catalog
-        self._publisher = publisher
-        self._additions = additions
-        self._warm_up = warm
-
-    def operations(self) -> Sequence[AnyOperation]:
-        """Return what can be asked for."""
-        one = "/prefixes/{bucket}/{+prefix}"
-        conflicts = {**NOT_HERE, **IN_THE_WAY}
-        accepted: Mapping[int, type[FollowedPrefix]] = {HTTPStatus.ACCEPTED: FollowedPrefix}
-        return (
-            ApiOperation(
-                method="GET",
-                template="/prefixes",
-                name="listPrefixes",
-                summary="All prefixes, a page at a time",
-                query=PageQuery,
-                body=Nothing,
-                act=self._list,
-                answers={HTTPStatus.OK: PrefixPage},
-            ),
-            ApiOperation(
-                method="POST",
-                template="/prefixes",
-                name="addPrefix",
-                summary="Publish what is below a prefix; 200 if the very same entry is there",
-                query=Nothing,
-                body=PrefixToAdd,
-                act=self._add,
-                answers={HTTPStatus.CREATED: FollowedPrefix, HTTPStatus.OK: FollowedPrefix},
-                problems=IN_THE_WAY,
-            ),
-            ApiOperation(
-                method="GET",
-                template=one,
-                name="getPrefix",
-                summary="How a prefix stands",
-                query=PrefixQuery,
-                body=Nothing,
-                act=self._get,
-                answers={HTTPStatus.OK: FollowedPrefix},
-                problems=NOT_HERE,
-            ),
-            ApiOperation(
-                method="PATCH",
-                template=one,
-                name="changePrefix",
-                summary="Change the entry of a prefix that was added",
-                query=PrefixQuery,
-                body=EntryPatch,
-                act=self._change,
-                answers={HTTPStatus.OK: FollowedPrefix},
-                problems=conflicts,
-            ),
-            ApiOperation(
-                method="DELETE",
-                template=one,
-                name="removePrefix",
-                summary="Publish no more what is below a prefix that was added",
-                query=PrefixQuery,
-                body=Nothing,
-                act=self._remove,
-                answers={HTTPStatus.NO_CONTENT: None},
-                problems=conflicts,
-            ),
-            ApiOperation(
-                method="POST",
-                template=f"{one}:refresh",
-                name="refreshPrefix",
-                summary="List a prefix now",
-                query=PrefixQuery,
-                body=Nothing,
-                act=self._refresh,
-                answers=accepted,
-                problems=NOT_HERE,
-            ),
-            ApiOperation(
-                method="POST",
-                template=f"{one}:rehash",
-                name="rehashPrefix",
-                summary="Make the metainfo of all objects below a prefix anew, of their bytes",
-                query=PrefixQuery,
-                body=Nothing,
-                act=self._rehash,
-                answers=accepted,
-                problems=NOT_HERE,
-            ),
-            ApiOperation(
-                method="POST",
-                template=f"{one}:warm",
-                name="warmPrefix",
-                summary="Read all objects below a prefix into the cache, once",
-                query=PrefixQuery,
-                body=Nothing,
-                act=self._warm,
-                answers=accepted,
-                problems=NOT_HERE,
-            ),
-        )
-
-    # -- what there is
 
     def _describe(self, name: EntryName) -> FollowedPrefix | None:
         """Return how a prefix stands; None if there is none."""
@@ -267,8 +173,7 @@ class PrefixesResource:
             )
         )
 
-    def _find(self, call: ApiCall[PrefixQuery, Any]) -> EntryName:
-        """Return the prefix that is meant; Problem 404."""
+    def _named(self, call: ApiCall[PrefixQuery, Any]) -> EntryName:
         ref = ObjectRef(call.query.origin, call.path["bucket"], call.path["prefix"])
         wanted = call.query.bundle
         for name in (EntryName(ref, True), EntryName(ref, False)):
@@ -277,72 +182,8 @@ class PrefixesResource:
                 return name
         raise missing(ref)
 
-    def _described(self, name: EntryName, status: int = HTTPStatus.OK) -> ApiAnswer:
-        told = self._describe(name)
-        if told is None:
-            raise missing(name.ref)
-        if status != HTTPStatus.CREATED:
-            return ApiAnswer(told, status)
-        where = location("prefixes", name.ref, bundle=not name.is_followed)
-        return ApiAnswer(told, status, where)
-
-    async def _get(self, call: ApiCall[PrefixQuery, Nothing]) -> ApiAnswer:
-        return self._described(self._find(call))
-
-    # -- changes
-
-    async def _add(self, call: ApiCall[Nothing, PrefixToAdd]) -> ApiAnswer:
-        entry = written(call.body, "prefix", "key")
-        with refusals():
-            name, is_new = await self._additions.add(entry)
-        return self._described(name, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
-
-    async def _change(self, call: ApiCall[PrefixQuery, EntryPatch]) -> ApiAnswer:
-        name = self._find(call)
-        check_own(self._additions, name, None)
-        with refusals():
-            after = await self._additions.change(name, call.body.model_extra or {})
-        return self._described(after)
-
-    async def _remove(self, call: ApiCall[PrefixQuery, Nothing]) -> ApiAnswer:
-        name = self._find(call)
-        check_own(self._additions, name, None)
-        await self._additions.remove(name)
-        return ApiAnswer(status=HTTPStatus.NO_CONTENT)
-
-    # -- actions
-
-    async def _refresh(self, call: ApiCall[PrefixQuery, Nothing]) -> ApiAnswer:
-        name = self._find(call)
-        self._publisher.refresh(name)
-        return self._described(name, HTTPStatus.ACCEPTED)
-
-    async def _rehash(self, call: ApiCall[PrefixQuery, Nothing]) -> ApiAnswer:
-        name, rehashing = self._find(call), self._publisher.rehashing
-        prefix = self._publisher.prefixes.find(name.ref) if name.is_followed else None
-        if prefix is None:
-            rehashing.ask(name.ref)
-        else:
-            rehashing.ask_below(name.ref, prefix.objects)
-        return self._described(name, HTTPStatus.ACCEPTED)
-
-    async def _warm(self, call: ApiCall[PrefixQuery, Nothing]) -> ApiAnswer:
-        name = self._find(call)
-        prefix = self._publisher.prefixes.find(name.ref) if name.is_followed else None
-        if prefix is None:
-            self._warm_up([name.ref])
-        else:
-            # All of them, whoever asked and went.
-            with trio.CancelScope(shield=True):
-                await self._warm_below(prefix)
-        return self._described(name, HTTPStatus.ACCEPTED)
-
-    async def _warm_below(self, prefix: Prefix) -> None:
-        slices = Slices()
-        for some in batched(tuple(prefix.objects)):
-            self._warm_up(map(prefix.below, some))
-            if slices.is_over:
-                await slices.turn()
+    def _published(self, call: ApiCall[PrefixQuery, Any]) -> EntryName:
+        return self._named(call)
 
 
 def _is_prefix(entry: object) -> bool:

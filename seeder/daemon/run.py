@@ -195,7 +195,7 @@ async def _tell_status(node: Node, notifier: Notifier) -> None:
     lapses = Lapses(_LOG, "the status")
     while True:
         async with lapses.spared():
-            node.swarms.loading = node.publisher.loading
+            node.swarms.loading = await node.publisher.is_loading()
             notifier.status(await node.overview.summary())
         await trio.sleep(STATUS_EVERY)
 

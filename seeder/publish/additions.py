@@ -125,17 +125,21 @@ class Additions:
     async def _load(self) -> None:
         """Read what was added in earlier runs; what can't be read is said, and left as it is."""
         try:
-            self._found = await trio.to_thread.run_sync(self._file.load, self._source)
+            await trio.to_thread.run_sync(self._read)
         except StorageError as error:
             _LOG.error("%s; what was added is not published", error)
-        self._unfit = {name: each for name, each in self._found.items() if each.fault is not None}
         bad = [*self._unfit.values()]
         for each in bad[:_MOST_SAID]:
             _LOG.error("%s, which was added, is not published: %s", each.name.ref, each.fault)
         if len(bad) > _MOST_SAID:
             more = counted(len(bad) - _MOST_SAID, "added entry is", "added entries are")
             _LOG.error("%s not published either; `seeder check` says why", more)
-        self._living = sum(each.entry is not None for each in self._found.values())
+
+    def _read(self) -> None:
+        """Read the file; of a million lines that takes a minute."""
+        self._found = found = self._file.load(self._source)
+        self._unfit = {name: each for name, each in found.items() if each.fault is not None}
+        self._living = sum(each.entry is not None for each in found.values())
 
     def _merge(self, objects: Sequence[ObjectSettings]) -> list[ObjectSettings]:
         """Return all entries that are in force; of a million that takes a second."""

@@ -7,13 +7,11 @@ becomes of the torrent that is served meanwhile is in `seeder.publish.current`.
 """
 
 import logging
-from collections.abc import Set
 from functools import partial
 from math import inf
 
 import trio
 
-from seeder.config.objects import ObjectSettings
 from seeder.errors import (
     AccessDenied,
     BudgetSpent,
@@ -29,56 +27,48 @@ from seeder.errors import (
 from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
 from seeder.metainfo.records import Record
+from seeder.publish.acquiring import LYING, Acquiring
 from seeder.publish.current import CurrentTorrent
 from seeder.publish.embargo import MOST_LOGGED, told
 from seeder.publish.entries import Wanted
 from seeder.publish.makers import Maker
-from seeder.publish.replacing import HeldTorrent
 from seeder.publish.restless import RESTLESS, Restless
 from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
 from seeder.publish.serving import DELETED, LOST, Serving, replaced
 from seeder.s3.listing import Listed, suspicion
 from seeder.torrent.info import Outline
 from seeder.torrent.objects import (
-    PinnedBundle,
-    PinnedObject,
     described_by,
     may_be_equal,
     same_state,
     still_there,
     told_alike,
 )
-from seeder.torrent.publications import MADE_ELSEWHERE, Publication, State
+from seeder.torrent.publications import Publication, State
 from seeder.torrent.torrent import Torrent
-from seeder.torrent.work import Work
-from seeder.units import rounded_size
 
 _LOG = logging.getLogger(__name__)
 
 SPREAD = 0.05
 """After a start, the first HEADs are spread over this many seconds for each known object."""
-_OTHER_BYTES = "S3 gives other bytes than its torrent describes, under the same ETag"
 READS_FAIL_FOR = 60.0
 """Seconds for which an object stays faulty after a piece couldn't be read; a fault within them is
 neither logged nor looked into again."""
 PUBLISHED_AT = "it is published at "
-LYING = "its metainfo was wrong; get its new torrent"
 
 
 class Keeper(Rounds):
     """One object, its publication, and what is known of its metainfo."""
 
     __slots__ = (
-        "_anew",
         "_current",
         "_library",
         "_maker",
+        "_metainfo",
         "_read_failed_at",
-        "_record",
         "_restless",
         "_serving",
         "_unread",
-        "_wrong",
         "publication",
         "wanted",
     )
@@ -102,21 +92,20 @@ class Keeper(Rounds):
             bundle=settings.bundle,
             hidden=timetable.embargoes.holds(settings.publish_at),
         )
-        self._record = None if isinstance(record, StorageError) else record
         self._unread = record if isinstance(record, StorageError) else None
         """Why the record on disk couldn't be read: it may be there all the same."""
-        self._wrong = ""
-        """What was said of the piece that came wrong last."""
         self._read_failed_at = -inf
         """When a piece couldn't be read though it should (trio's clock)."""
         self._restless = Restless()
-        self._anew = False
-        """Whether somebody wants its metainfo to be made anew, of the object's bytes."""
         self._maker = maker
         self._library = library
         self._serving = serving
+        known = None if isinstance(record, StorageError) else record
         self._current = CurrentTorrent(
-            self.publication, self._record, self, maker=maker, library=library, serving=serving
+            self.publication, known, self, maker=maker, library=library, serving=serving
+        )
+        self._metainfo = Acquiring(
+            self.publication, known, self, self._current, maker=maker, library=library
         )
 
     @property
@@ -133,22 +122,23 @@ class Keeper(Rounds):
 
     def begin(self, crowd: int) -> None:
         """Serve what is known of the object, and have S3 asked; `crowd` objects begin together."""
-        delay, record = 0.0, self._record
+        delay, known = 0.0, self._metainfo.known
         if self.publication.hidden:
             self._hold()
         if self._unread is not None:
             self.publication.settle(State.WAITING, str(self._unread))
             self.tell(logging.ERROR, str(self._unread))
-        if record is not None and record.outline is not None and self._fits(record):
+        if known is not None:
+            record, outline = known
             # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
             if not self.publication.hidden:
                 self._date(record)
-                self._current.serve(record, record.outline, quiet=crowd > MOST_LOGGED)
+                self._current.serve(record, outline, quiet=crowd > MOST_LOGGED)
             pinned = record.pinned
-            known = self.wanted.listed == Listed(pinned.etag, pinned.size)
+            is_same = self.wanted.listed == Listed(pinned.etag, pinned.size)
             # A listing doesn't tell what older records lack.
-            known = known and pinned.description is not None
-            delay = inf if known else self._timetable.rng.uniform(0, SPREAD * crowd)
+            is_same = is_same and pinned.description is not None
+            delay = inf if is_same else self._timetable.rng.uniform(0, SPREAD * crowd)
         if delay < inf:
             self.start(delay)
 
@@ -193,13 +183,13 @@ class Keeper(Rounds):
         self.attempt(partial(self._release, crowd))
 
     def _release(self, crowd: int) -> None:
-        publication, record = self.publication, self._record
+        publication, known = self.publication, self._metainfo.known
         self._serving.reveal(publication)
         # What S3 said is gone, or refused, is asked about first.
         failed = publication.state is State.FAILED
-        if not failed and record is not None and record.outline is not None and self._fits(record):
-            self._date(record)
-            self._current.serve(record, record.outline, quiet=crowd > MOST_LOGGED)
+        if not failed and known is not None:
+            self._date(known[0])
+            self._current.serve(*known, quiet=crowd > MOST_LOGGED)
             return
         if publication.state is State.EMBARGOED:
             publication.settle(State.WAITING)
@@ -207,15 +197,13 @@ class Keeper(Rounds):
 
     def torrent(self) -> Torrent | None:
         """Return its torrent, also before its time; None while there is none."""
-        publication, record = self.publication, self._record
-        if not publication.hidden:
-            return publication.torrent
-        if record is None or record.outline is None or not self._fits(record):
-            return None
-        return self._library.torrent(record, record.outline)
+        if not self.publication.hidden:
+            return self.publication.torrent
+        known = self._metainfo.known
+        return None if known is None else self._library.torrent(*known)
 
-    async def _publish(self, record: Record, outline: Outline) -> None:
-        """Serve the object as it is now, unless its time has not come."""
+    async def publish(self, record: Record, outline: Outline) -> None:
+        """Serve the object as it is now by its metainfo, unless its time has not come."""
         if self.publication.hidden:
             self.publication.settle(State.WAITING)
             self._hold()
@@ -245,12 +233,12 @@ class Keeper(Rounds):
             case ObjectChanged():
                 self._current.retire(replaced(torrent))
             case PieceMismatch(steady=True) if torrent.rung not in ("build", "torrent_file"):
-                assert self._record is not None
-                self._record.refused[torrent.rung] = str(error)
-                self._record.outline = None
+                assert self._metainfo.record is not None
+                self._metainfo.record.refused[torrent.rung] = str(error)
+                self._metainfo.record.outline = None
                 self._current.retire(LYING)
             case MetainfoError():
-                for record in (self._record, self._current.record):
+                for record in (self._metainfo.record, self._current.record):
                     if record is not None:
                         record.outline = None
                 self._current.retire(LOST)
@@ -261,7 +249,7 @@ class Keeper(Rounds):
                     self._unread = error
                 known = False
                 if isinstance(error, PieceMismatch):
-                    known, self._wrong = bool(self._current.doubts), str(error)
+                    known, self._metainfo.wrong = bool(self._current.doubts), str(error)
                     self._current.doubts.add(error.index, error.digest, trio.current_time())
                 elif isinstance(error, OriginError):
                     known = self._reads_fail  # then it was said and looked into a moment ago
@@ -274,7 +262,7 @@ class Keeper(Rounds):
 
     def rehash(self) -> None:
         """Make the metainfo anew of the object's bytes; it is served on if they are the same."""
-        self._anew = True
+        self._metainfo.anew = True
         self.wake()
 
     def handle_recovery(self, index: int) -> None:
@@ -308,11 +296,12 @@ class Keeper(Rounds):
         record = await self._maker.recall(self.publication.ref)
         self._unread = None
         if self.publication.torrent is None:
-            self._record = record
-            if record is not None and record.outline is not None and self._fits(record):
-                await self._publish(record, record.outline)
-        elif record is None and self._record is not None:
-            self._record.outline = None
+            self._metainfo.record = record
+            known = self._metainfo.known
+            if known is not None:
+                await self.publish(*known)
+        elif record is None and self._metainfo.record is not None:
+            self._metainfo.record.outline = None
             self._current.retire(LOST)
 
     async def _bring_up_to_date(self) -> None:
@@ -332,20 +321,20 @@ class Keeper(Rounds):
         self._serving.rule_out(publication, pinned)
         torrent = publication.torrent
         if torrent is not None and same_state(torrent.pinned, pinned):
-            self._record = self._current.record or self._record
+            self._metainfo.record = self._current.record or self._metainfo.record
             self._current.release(torrent)
             # What is told of the object may have changed; its bytes haven't.
             publication.pinned = described_by(torrent.pinned, pinned)
-            record = self._record
+            record = self._metainfo.record
             if record is not None and not told_alike(record.pinned, pinned):
                 await self._maker.describe(record, pinned)
                 if publication.torrent is not torrent:
                     return
-            if self._anew:
-                await self._rehash(torrent, pinned)
+            if self._metainfo.anew:
+                await self._metainfo.rehash(torrent, pinned)
                 return
             if self._current.doubts:
-                await self._look_again(torrent, pinned)
+                await self._metainfo.look_again(torrent, pinned)
             elif publication.state is State.FAULTY and not self._reads_fail:
                 publication.settle(State.SERVING)
                 _LOG.info("%s: S3 gives it right again", publication.ref)
@@ -356,7 +345,7 @@ class Keeper(Rounds):
                 self._current.replacing.hold(torrent, pinned)
                 if self._current.replacing.knows(pinned):
                     if await self._current.return_to(torrent, pinned):
-                        self._record = self._current.record
+                        self._metainfo.record = self._current.record
                     return
                 _LOG.info(
                     "%s: it has another ETag; until its new hashes are known, its torrent is"
@@ -368,139 +357,7 @@ class Keeper(Rounds):
                 self._current.retire(reason)
                 _LOG.info("%s: %s", publication.ref, reason)
         self._serving.look_at(publication, pinned)
-        await self._acquire(pinned)
-
-    async def _look_again(self, torrent: Torrent, pinned: PinnedObject) -> None:
-        """Read a piece again that came wrong; see whether the object has other bytes by now."""
-        doubts, publication = self._current.doubts, self.publication
-        index = doubts.first
-        if index is not None and trio.current_time() >= doubts.next_at:
-            info = await torrent.fetch_info()
-            digest = await self._maker.read_again(torrent, index)
-            if publication.torrent is not torrent:
-                return
-            if digest == info.piece_hash(index):
-                doubts.dispel(index)
-            else:
-                doubts.read_again(index, digest, trio.current_time())
-        if doubts:
-            # In an earlier round, S3 may have been out of reach.
-            publication.settle(State.FAULTY, self._wrong)
-        else:
-            publication.settle(State.SERVING)
-            _LOG.info("%s: S3 gives it right again", publication.ref)
-        if doubts and torrent.rung != "torrent_file":
-            now = trio.current_time()
-            due = doubts.due(lambda index: torrent.section(index).cache_id, now)
-            if due:
-                doubts.make_anew(due, now)
-                await self._make_anew(torrent, pinned, due)
-
-    async def _make_anew(self, torrent: Torrent, pinned: PinnedObject, due: Set[str]) -> None:
-        """Hash an object again, or those of a bundle whose cache ids are in `due`."""
-        publication = self.publication
-        _LOG.warning("%s: %s; its torrent is made anew", publication.ref, _OTHER_BYTES)
-        assert self._record is not None
-        if torrent.rung == "build":
-            doubted = frozenset(each.pinned for each in torrent.sections if each.cache_id in due)
-            self._record = await self._maker.begin(pinned, self.wanted.settings, doubted=doubted)
-        else:
-            self._record.refused[torrent.rung] = _OTHER_BYTES
-            self._record.outline = None
-        self._current.retire(replaced(torrent))
-        await self._maker.strike(self._record)
-        await self._acquire(pinned)
-
-    async def _rehash(self, torrent: Torrent, pinned: PinnedObject) -> None:
-        """Hash the object of a torrent again, which is served meanwhile; if it turns out to have
-        other bytes, that ends at once."""
-        publication = self.publication
-        differ = partial(self._current.end_if_served, torrent, LYING)
-        settings = self._of_bytes()
-        record = await self._begin_anew(pinned)
-        publication.work = Work(trio.current_time())
-        _LOG.info("%s: its metainfo is made anew, as was asked", publication.ref)
-        try:
-            await self._maker.make(
-                record, settings, self._note_progress, former=HeldTorrent(torrent, differ)
-            )
-        finally:
-            publication.progress = publication.work = None
-        self._anew, self._record = False, record
-        info = record.info
-        assert info is not None
-        self._library.put(info)
-        record.info, record.outline = None, info.outline
-        if publication.torrent is torrent and info.info_hash == torrent.info_hash:
-            self._current.confirm(torrent, record)
-            if self._current.is_live:
-                publication.settle(State.SERVING)
-            _LOG.info("%s: its metainfo is as it was", publication.ref)
-        else:
-            await self._publish(record, record.outline)
-
-    def _of_bytes(self) -> ObjectSettings:
-        """Return the entry, but as one that wants its metainfo made of the object's bytes alone."""
-        update = {"metainfo": ("build",), "torrent_file": None}
-        return (
-            self.wanted.settings.model_copy(update=update) if self._anew else self.wanted.settings
-        )
-
-    async def _begin_anew(self, pinned: PinnedObject) -> Record:
-        """Return a new record of the object, for which nothing is taken from an earlier one."""
-        every = pinned.members if isinstance(pinned, PinnedBundle) else ()
-        return await self._maker.begin(pinned, self.wanted.settings, doubted=frozenset(every))
-
-    def _note_progress(self, done: int, size: int) -> None:
-        publication = self.publication
-        publication.progress = done / size if size else 1.0
-        if publication.work is not None:
-            publication.work.advance(done, size, trio.current_time())
-
-    async def _acquire(self, pinned: PinnedObject) -> None:
-        """Serve the object as it is now, by the metainfo that is known of it or made now."""
-        settings, publication = self._of_bytes(), self.publication
-        record = self._record
-        if self._anew:
-            record = self._record = await self._begin_anew(pinned)
-        elif record is None or not same_state(record.pinned, pinned) or not self._fits(record):
-            # What another listing finds of a bundle is in doubt all the same.
-            doubted = record.doubted if record is not None else frozenset[PinnedObject]()
-            record = self._record = await self._maker.begin(pinned, settings, doubted=doubted)
-        if record.outline is not None:
-            await self._publish(record, record.outline)
-            return
-        former = self._current.former()
-
-        def begin() -> None:
-            publication.settle(State.BUILDING)
-            publication.work = Work(trio.current_time())
-            _LOG.debug("%s: getting the metainfo of %s", publication.ref, rounded_size(pinned.size))
-
-        def wait() -> None:
-            publication.settle(State.WAITING, MADE_ELSEWHERE)
-
-        progress = self._note_progress
-        if record.info is None and self._anew:
-            await self._maker.make(record, settings, progress, begin=begin, former=former)
-        elif record.info is None:
-            await self._maker.obtain(
-                record, settings, progress, begin=begin, wait=wait, former=former
-            )
-        else:
-            # It was made in an earlier round, and couldn't be saved.
-            await self._maker.save(record)
-        self._anew = False
-        info = record.info
-        assert info is not None
-        # Peers will ask for the info first: the library has it at hand, the record needn't.
-        self._library.put(info)
-        record.info, record.outline = None, info.outline
-        await self._publish(record, record.outline)
-
-    def _fits(self, record: Record) -> bool:
-        """Tell whether a record's metainfo is what the entry asks for."""
-        return record.wanted == describe_wanted(self.wanted.settings)
+        await self._metainfo.acquire(pinned)
 
     # -- what a round ends in
 

@@ -1,7 +1,7 @@
 """The keepers of all objects: made and withdrawn with the objects, and found by torrent."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import partial
 
 import trio
@@ -68,11 +68,11 @@ class Keepers:
             else:
                 keeper.change(each)
         records = await trio.to_thread.run_sync(self._recall, [each.ref for each in added])
+        served = 0
         for each, record in zip(added, records, strict=True):
             if slices.is_over:
                 await slices.turn()
-            self._add(each, record, len(added))
-        served = sum(self._keepers[each.ref].publication.torrent is not None for each in added)
+            served += self._add(each, record, len(added))
         if len(added) > MOST_LOGGED:
             _LOG.info(
                 "%s; %d of them known from an earlier run, and served at once",
@@ -89,7 +89,8 @@ class Keepers:
                 found.append(error)
         return found
 
-    def _add(self, wanted: Wanted, record: Record | StorageError | None, crowd: int) -> None:
+    def _add(self, wanted: Wanted, record: Record | StorageError | None, crowd: int) -> bool:
+        """Begin to keep an object; tell whether it is served already."""
         keeper = Keeper(
             wanted,
             record,
@@ -101,6 +102,7 @@ class Keepers:
         self._keepers[wanted.ref] = keeper
         self._catalog.add(keeper.publication)
         keeper.attempt(partial(keeper.begin, crowd))
+        return keeper.publication.torrent is not None
 
     async def withdraw(self, refs: Iterable[ObjectRef], reason: str) -> None:
         """End the torrents of the objects that have a keeper; the caller holds the lock."""
@@ -115,9 +117,10 @@ class Keepers:
         if keeper is not None:
             keeper.withdraw(reason)
 
-    async def withdraw_all_but(self, refs: set[ObjectRef]) -> None:
+    async def withdraw_all_but(self, refs: Set[ObjectRef]) -> None:
         """Withdraw every object but these; the caller holds the lock."""
-        await self.withdraw([ref for ref in self._keepers if ref not in refs], WITHDRAWN)
+        keepers = self._keepers.keys()
+        await self.withdraw(await trio.to_thread.run_sync(keepers.__sub__, refs), WITHDRAWN)
 
     def settings_of(self, ref: ObjectRef) -> ObjectSettings | None:
         """Return the entry by which an object is published, if it is."""

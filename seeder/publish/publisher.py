@@ -85,7 +85,7 @@ class Publisher:
         """
         self._catalog.loading = True
         try:
-            await self._apply(Entries(objects))
+            await self._apply(await trio.to_thread.run_sync(Entries, objects))
         finally:
             self._catalog.loading = False
 
@@ -98,10 +98,15 @@ class Publisher:
                     self.prefixes.adopt(publication.pinned)
                 if slices.is_over:
                     await slices.turn()
-            wanted = [Wanted(settings, ref) for ref, settings in entries.objects.items()]
-            wanted += self.prefixes.wanted()
-            await self._keepers.withdraw_all_but({each.ref for each in wanted})
-            await self._keepers.publish(wanted)
+            # Nothing of it changes while the lock is held.
+            wanted = await trio.to_thread.run_sync(self._wanted, entries)
+            await self._keepers.withdraw_all_but(wanted.keys())
+            await self._keepers.publish(wanted.values())
+
+    def _wanted(self, entries: Entries) -> dict[ObjectRef, Wanted]:
+        """Return all objects that are to be published; of a million that takes a second."""
+        found = {ref: Wanted(settings, ref) for ref, settings in entries.objects.items()}
+        return found | {each.ref: each for each in self.prefixes.wanted()}
 
     async def put(self, settings: ObjectSettings) -> None:
         """Publish by one entry more, or by another one of the same name; the others go on."""
@@ -200,15 +205,19 @@ class Publisher:
         """Wake the rounds that wait for budget: there is some."""
         self._timetable.wake_waiting()
 
-    @property
-    def loading(self) -> bool:
-        """Whether torrents may come: some objects or prefixes haven't been looked at yet."""
+    async def is_loading(self) -> bool:
+        """Tell whether torrents may come: some objects or prefixes haven't been looked at yet."""
+        slices = Slices()
+        for publication in tuple(self._catalog):
+            if (
+                publication.torrent is None
+                and not publication.hidden
+                and publication.state in (State.WAITING, State.BUILDING)
+            ):
+                return True
+            if slices.is_over:
+                await slices.turn()
         return any(
-            publication.torrent is None
-            and not publication.hidden
-            and publication.state in (State.WAITING, State.BUILDING)
-            for publication in self._catalog
-        ) or any(
             prefix.listed_at is None and prefix.ref in self._catalog.unlisted
             for prefix in self.prefixes
         )

@@ -25,7 +25,7 @@ from seeder.ledger.history import History
 from seeder.ledger.limits import Limit, Period, Resource
 from seeder.ledger.report import Document, Report
 from seeder.ledger.savings import Prices
-from seeder.publish.prefixes import Prefix
+from seeder.publish.prefix import Prefix
 from tests.admin.support import parts_of
 
 STATIC = {path.name: path for path in (files("seeder.admin") / "static").iterdir()}

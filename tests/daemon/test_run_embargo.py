@@ -73,7 +73,7 @@ async def test_nothing_tells_of_an_object_before_its_time(
         assert row["state"] == "embargoed"
         assert row["reason"] == "it is published at 2096-10-02T07:06:40Z"
         embargoes = node.publisher._timetable.embargoes
-        node.swarms.loading = node.publisher.loading
+        node.swarms.loading = await node.publisher.is_loading()
         assert not node.swarms.loading
         embargoes._wall_clock = lambda: inf
         await until(lambda: state_of(node) is State.SERVING)

@@ -9,7 +9,7 @@ import trio
 
 from seeder.config.objects import ObjectSettings
 from seeder.errors import OriginFault
-from seeder.publish.prefixes import PrefixState
+from seeder.publish.prefix import PrefixState
 from seeder.s3.client import S3Origin
 from seeder.torrent.objects import ObjectRef
 from seeder.torrent.publications import State

@@ -49,7 +49,7 @@ def state(world: World, key: str = "key") -> State | None:
 def ready(world: World, key: str = "key") -> bool:
     """Tell whether an object is embargoed, and its metainfo is made."""
     keeper = next(each for ref, each in world.publisher._keepers._keepers.items() if ref.key == key)
-    record = keeper._record
+    record = keeper._metainfo.record
     return state(world, key) is State.EMBARGOED and record is not None and bool(record.outline)
 
 
@@ -69,7 +69,6 @@ def unheard_of(world: World, key: str = "key") -> bool:
         and not world.catalog.may_come("bucket", key)
         and world.catalog.live_count == 0
         and world.audience.live == []
-        and not world.publisher.loading
     )
 
 
@@ -78,6 +77,7 @@ async def test_a_torrent_is_made_before_its_time_and_there_at_it(
 ) -> None:
     await world.publisher.apply([settings("key", publish_at=THEN, metainfo=["build"])])
     assert unheard_of(world)
+    assert not await world.publisher.is_loading()
     await world.until_all(lambda: ready(world))
     assert unheard_of(world)
     [publication] = world.catalog
@@ -168,7 +168,7 @@ async def test_a_prefix_and_a_bundle_come_at_their_time(world: World, clock: Clo
     body = world.server.objects["key"]
     world.server.objects = {"a/1": body, "a/2": body[1:], "b/1": body[2:], "b/2": body[3:]}
     await world.publisher.apply([below("a/"), below("b/", bundle=True)])
-    assert not world.publisher.loading
+    assert not await world.publisher.is_loading()
     await world.until_all(
         lambda: (
             [each.state for each in world.catalog] == [State.EMBARGOED] * 3

@@ -7,7 +7,7 @@ from seeder.config.added import EntryName
 from seeder.config.objects import ObjectSettings
 from seeder.publish import news as news_module
 from seeder.publish.news import BURST, CROWD
-from seeder.publish.prefixes import Prefix
+from seeder.publish.prefix import Prefix
 from seeder.publish.serving import DELETED
 from seeder.s3.notifications import News
 from seeder.torrent.objects import ObjectRef

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from seeder.config.objects import ObjectSettings
 from seeder.publish.entries import Entries
-from seeder.publish.prefixes import EMPTY, Prefix, PrefixState, compare
+from seeder.publish.follower import EMPTY, compare
+from seeder.publish.prefix import Prefix, PrefixState
 from seeder.publish.serving import DELETED, REPLACED, WITHDRAWN
 from seeder.s3.listing import Listed
 from seeder.torrent.objects import ObjectRef

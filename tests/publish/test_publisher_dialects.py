@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from seeder.config.objects import ObjectSettings
-from seeder.publish.prefixes import Prefix, PrefixState
+from seeder.publish.prefix import Prefix, PrefixState
 from seeder.s3.client import S3Origin
 from seeder.torrent.publications import State
 from tests.compatibility import REAL_SERVERS, documented, note, real_row

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from seeder.config.objects import ObjectSettings
-from seeder.publish.keeper import LYING
+from seeder.publish.acquiring import LYING
 from seeder.publish.rehashing import REHASHED_AT_ONCE
 from seeder.torrent.objects import ObjectRef
 from seeder.torrent.publications import State

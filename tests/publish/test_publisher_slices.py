@@ -1,12 +1,18 @@
 """Thousands of objects that come or go at once leave the loop to other tasks in between."""
 
+import threading
+import time
 from collections.abc import Sequence
 
 import pytest
 import trio
 
+from seeder.config.added import EntryName, name_of
 from seeder.config.objects import ObjectSettings
 from seeder.net import slices
+from seeder.publish import entries
+from seeder.publish.entries import Entries
+from seeder.torrent.objects import ObjectRef
 from seeder.torrent.publications import State
 from tests.publish.support import World, settings
 from tests.s3.fault_server import FaultServer
@@ -28,6 +34,15 @@ async def test_other_tasks_see_a_reload_half_done_and_its_end_is_whole(
     monkeypatch.setattr(slices, "_SLICE", -1.0)
     wanted = [settings(key=name) for name in NAMES]
 
+    main = threading.get_ident()
+    merged_at: list[int] = []
+
+    def note(entry: ObjectSettings) -> EntryName:
+        merged_at.append(threading.get_ident())
+        return name_of(entry)
+
+    monkeypatch.setattr(entries, "name_of", note)
+
     async def counts_while(objects: Sequence[ObjectSettings]) -> set[int]:
         seen = set()
         async with trio.open_nursery() as nursery:
@@ -48,8 +63,26 @@ async def test_other_tasks_see_a_reload_half_done_and_its_end_is_whole(
     )
     assert len(await counts_while(wanted[:1])) > len(NAMES) / 2
     assert [publication.ref.key for publication in world.catalog] == NAMES[:1]
+    # What takes no turns, since it looks at all entries as one, is done beside the loop.
+    assert main not in merged_at
+    assert merged_at
     # Two reloads at a time are one after the other.
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.publisher.apply, wanted)
         nursery.start_soon(world.publisher.apply, wanted[:2])
     assert [publication.ref.key for publication in world.catalog] in (NAMES, NAMES[:2])
+
+
+def test_what_an_object_belongs_to_costs_the_same_beside_a_hundred_thousand_others() -> None:
+    one = settings(key="a")
+    many = Entries([one.model_copy(update={"key": f"a/{number}"}) for number in range(100_000)])
+    for number in range(300):
+        many.put(one.model_copy(update={"key": None, "prefix": f"b/{number}/"}))
+    begun = time.thread_time()
+    for number in range(300):
+        prefix = ObjectRef("default", "bucket", f"b/{number}/")
+        assert many.belongs(prefix)(f"b/{number}/x")
+        assert many.prefix_of(ObjectRef("default", "bucket", f"b/{number}/x")) == prefix
+        assert many.prefix_around(prefix) is None
+    # Some 5 ms; to look at all objects each time took 10 s.
+    assert time.thread_time() - begun < 2

@@ -6,7 +6,7 @@ import pytest
 
 from seeder.config.objects import ObjectSettings
 from seeder.metainfo import bundles
-from seeder.publish.prefixes import Prefix, PrefixState
+from seeder.publish.prefix import Prefix, PrefixState
 from seeder.publish.serving import DELETED, REGROUPED
 from seeder.torrent.publications import State
 from tests.publish.support import World
