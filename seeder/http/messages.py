@@ -361,24 +361,30 @@ def encode_head(response: Response, *, date: bytes, close: bool, length: int | N
     Without a `length` the body ends with the connection.
     """
     status, headers = response.status, response.headers
-    begin = _head_begin(status, headers) if len(headers) <= FEW else _joined(status, headers)
+    joined = _same_begin if len(headers) <= FEW else _begin
     end = b"Connection: close\r\n\r\n" if close else b"\r\n"
     if length is None or status in _BODILESS:
-        return b"%bDate: %b\r\n%b" % (begin, date, end)
-    return b"%bDate: %b\r\nContent-Length: %d\r\n%b" % (begin, date, length, end)
+        return joined(status, headers, date) + end
+    return b"%bContent-Length: %d\r\n%b" % (joined(status, headers, date), length, end)
 
 
-def _joined(status: int, headers: Sequence[Header]) -> bytes:
+def encode_last(headers: Sequence[Header], body: bytes, date: bytes) -> bytes:
+    """Return all of a reply with status 200 that closes its connection; ValueError as above."""
+    begin = _same_begin(200, headers, date)
+    return b"%bContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (begin, len(body), body)
+
+
+def _begin(status: int, headers: Sequence[Header], date: bytes) -> bytes:
     lines = [_STATUS_LINES[status]]
     for name, value in headers:
         if b"\r" in value or b"\n" in value:
             raise ValueError(f"a line break in the reply's {name.decode()}: {value!r}")
         lines += (name, b": ", value, b"\r\n")
-    return b"".join(lines)
+    return b"%bDate: %b\r\n" % (b"".join(lines), date)
 
 
-_head_begin = lru_cache(maxsize=128)(_joined)
-"""Replies of few headers have the same again and again."""
+_same_begin = lru_cache(maxsize=128)(_begin)
+"""Replies of few headers have the same again and again, for a second."""
 
 
 def decoded_query(query: bytes) -> Parameters:

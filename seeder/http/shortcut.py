@@ -10,7 +10,15 @@ from functools import partial
 from typing import TypeAlias
 
 from seeder.http.connection import LARGE_BODY, Connection, Want, failed
-from seeder.http.messages import Handler, Request, Response, SentMeter, encode_head, plain_head
+from seeder.http.messages import (
+    FEW,
+    Handler,
+    Request,
+    Response,
+    SentMeter,
+    encode_last,
+    plain_head,
+)
 from seeder.net.addresses import SocketAddress
 
 Beginning: TypeAlias = Callable[[Connection], Want]
@@ -76,9 +84,9 @@ class Shortcut:
         """Return head and body of a plain reply, None of any other; ValueError as `encode_head`."""
         if not isinstance(answer, Response) or answer.status != 200:
             return None
-        _, body, _, length, meter, close = answer
+        _, body, headers, length, meter, close = answer
         if not isinstance(body, bytes) or len(body) > LARGE_BODY:
             return None
-        if length is not None or meter is not None or close:
+        if length is not None or meter is not None or close or len(headers) > FEW:
             return None
-        return encode_head(answer, date=self._date(), close=True, length=len(body)) + body
+        return encode_last(headers, body, self._date())
