@@ -1,16 +1,14 @@
 """How a node is put together: each part is given what it needs, complete, by those before it."""
 
-import random
 import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import trio
 
-from seeder.admin.accounts import Accounts
 from seeder.admin.cockpit import Cockpit
 from seeder.admin.overview import Overview
 from seeder.admin.routes import AdminRoutes
@@ -23,52 +21,266 @@ from seeder.daemon.doors import Doorway
 from seeder.daemon.events import EventSources
 from seeder.daemon.fellows import Fellows
 from seeder.daemon.figures import node_figures
-from seeder.daemon.foundation import open_foundation
+from seeder.daemon.ground import Ground, open_ground
 from seeder.daemon.listeners import Listeners, address_of
 from seeder.daemon.node import Node
 from seeder.daemon.parts import (
     make_hub,
     make_publisher,
     make_sidecars,
-    make_swarms,
     make_uploads,
     make_warmer,
 )
-from seeder.daemon.passkeys import PasskeyWatch
 from seeder.daemon.placement import Placement
 from seeder.daemon.public_address import PublicAddress
 from seeder.daemon.restraint import Restraint
 from seeder.daemon.sharing import (
     clock_of,
-    kept_bans,
-    shared_entries,
-    shared_passkeys,
-    shared_swarms,
-    time_of,
 )
-from seeder.daemon.swarm_file import SwarmFile
+from seeder.daemon.sidecars import Sidecars
+from seeder.daemon.warming import Warmer
 from seeder.gateway.access import Keyring, ReadKey
 from seeder.gateway.certificates import LiveCertificate
 from seeder.gateway.clients import Clients
 from seeder.gateway.datagrams import TrackerDatagrams
 from seeder.gateway.downloads import Downloads
-from seeder.gateway.issuing import Issuer
-from seeder.gateway.keys import read_or_make_signer
 from seeder.gateway.links import Links, announce_url
-from seeder.gateway.register_file import RegisterFile
 from seeder.gateway.routes import public_routes
-from seeder.ledger.counters import Ledger
 from seeder.ledger.spending import prices_of
-from seeder.net.groups import Groups
 from seeder.net.passes import Passes
+from seeder.peer.hub import Hub
 from seeder.publish.additions import Additions
-from seeder.torrent.catalog import Catalog
+from seeder.publish.publisher import Publisher
 from seeder.torrent.info import InfoHash
 from seeder.tracker.datagrams import ConnectionIds
+from seeder.upload.uploads import Uploads
 
 NO_TOKENS: Mapping[str, str] = {}
-SWARMS = "swarms.json"
-"""Below the state directory: the swarms as they were at most a minute ago, for the next run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Givers:
+    """Who gives pieces away, and to whom."""
+
+    descriptors: Descriptors
+    doorway: Doorway
+    clients: Clients
+    uploads: Uploads
+    downloads: Downloads
+    hub: Hub
+    placement: Placement
+
+
+def _open_givers(ground: Ground) -> _Givers:
+    """Return what peers and downloads are served by, behind the doors."""
+    config, foundation, swarms = ground.config, ground.foundation, ground.swarms
+    descriptors = Descriptors.of(config)
+    uploads = make_uploads(config, foundation, swarms, descriptors, ground.rng)
+    doorway = Doorway(config, ground.bans)
+    doors = doorway.doors
+    downloads = Downloads(uploads, doors.gateway)
+    elsewhere: set[InfoHash] = set()
+    clients = Clients.behind(config.tracker.trusted_proxies, trio.current_time, doors)
+    passes = Passes(lambda: clients.asked_at)
+    hub = make_hub(uploads, ground.catalog, swarms, elsewhere, door=doors.peer, passes=passes)
+    doorway.guard(swarms, hub, downloads)
+    if ground.exchange is not None:
+        ground.exchange.copies.share(uploads.slots.history)
+        ground.exchange.admits = doors.tracker.admits
+    foundation.history.figures = partial(node_figures, foundation.origins, foundation.cache, hub)
+    return _Givers(
+        descriptors=descriptors,
+        doorway=doorway,
+        clients=clients,
+        uploads=uploads,
+        downloads=downloads,
+        hub=hub,
+        placement=Placement(foundation.split, ground.catalog, swarms, hub, elsewhere),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Publishing:
+    """What is published, by what S3 and people say of it."""
+
+    publisher: Publisher
+    additions: Additions
+    events: EventSources
+    sidecars: Sidecars
+    warmer: Warmer
+    restraint: Restraint
+
+
+def _open_publishing(
+    ground: Ground,
+    givers: _Givers,
+    links: Links,
+    *,
+    tokens: Mapping[str, str],
+    configured_in: str,
+) -> _Publishing:
+    """Return the publisher, which runs, and what goes by it."""
+    config, foundation, catalog = ground.config, ground.foundation, ground.catalog
+    audience = NodeAudience(
+        foundation,
+        ground.swarms,
+        givers.hub,
+        givers.downloads,
+        settings=config.cache,
+        placement=givers.placement,
+        for_members=catalog.for_members,
+    )
+    publisher = make_publisher(
+        config, foundation, catalog, audience, nursery=ground.nursery, rng=ground.rng
+    )
+    additions = Additions(
+        AddedFile(config.state_directory / ADDED),
+        source_of_added(config),
+        publisher,
+        prepare=ground.passkeys.look,
+        clock=clock_of(foundation),
+        configured_in=configured_in,
+        shared=ground.entries,
+    )
+    restraint = Restraint(
+        foundation,
+        swarms=ground.swarms,
+        uploads=givers.uploads,
+        downloads=givers.downloads,
+        hub=givers.hub,
+        publisher=publisher,
+    )
+    restraint.update()
+    return _Publishing(
+        publisher=publisher,
+        additions=additions,
+        events=EventSources(config, tokens, publisher.news),
+        sidecars=make_sidecars(
+            config, foundation, catalog, publisher, links=links, issuer=ground.issuer
+        ),
+        warmer=make_warmer(config, foundation, catalog, publisher),
+        restraint=restraint,
+    )
+
+
+def _open_overview(
+    ground: Ground,
+    givers: _Givers,
+    publishing: _Publishing,
+    certificate: LiveCertificate | None,
+) -> Overview:
+    """Return what tells of all that."""
+    config, foundation, listeners = ground.config, ground.foundation, ground.listeners
+    publisher, sidecars = publishing.publisher, publishing.sidecars
+    return Overview(
+        accounts=ground.accounts,
+        database=foundation.database,
+        history=foundation.history,
+        budget=foundation.budget,
+        origins=foundation.origins,
+        cache=foundation.cache,
+        hub=givers.hub,
+        uploads=givers.uploads,
+        downloads=givers.downloads,
+        prefixes=publisher.prefixes,
+        rounds_of=publisher.rounds_of,
+        listeners=listeners.addresses(),
+        prices=prices_of(config),
+        metrics_objects=config.admin.metrics_objects,
+        doors=givers.doorway.doors,
+        cluster=foundation.cluster,
+        certificate=certificate,
+        seeded=lambda: givers.placement.seeded,
+        exchange=ground.exchange,
+        feeds=publishing.events.feeds.values(),
+        sidecar_counts=sidecars.counts,
+        sidecar_fault=lambda: sidecars.fault,
+    )
+
+
+def _links(ground: Ground, certificate: LiveCertificate | None) -> Links:
+    """Return how the node is called in torrents and links."""
+    config, listeners = ground.config, ground.listeners
+    names = () if certificate is None else certificate.current.names
+    udp_port = address_of(listeners.tracker_udp[0]).port if listeners.tracker_udp else 0
+    announce = announce_url(config, address_of(listeners.main[0]).port, names)
+    return Links.of(config, announce, udp_port=udp_port)
+
+
+def _make_node(
+    ground: Ground,
+    givers: _Givers,
+    publishing: _Publishing,
+    links: Links,
+    *,
+    keys: Sequence[ReadKey],
+    token: str | None,
+    certificate: LiveCertificate | None,
+) -> Node:
+    """Return the node: all that was opened, and who answers for it."""
+    config, listeners = ground.config, ground.listeners
+    foundation, swarms = ground.foundation, ground.swarms
+    overview = _open_overview(ground, givers, publishing, certificate)
+    clients, uploads, keyring = givers.clients, givers.uploads, Keyring(keys)
+    ids, fellows = ConnectionIds(secrets.token_bytes(32)), None
+    if foundation.cluster is not None and foundation.split is not None:
+        fellows = Fellows(foundation.cluster, foundation.split, givers.placement, swarms, ids)
+        fellows.summary = lambda: overview.node_summary().document()
+    return Node(
+        config=config,
+        foundation=foundation,
+        catalog=ground.catalog,
+        swarms=swarms,
+        uploads=uploads,
+        downloads=givers.downloads,
+        hub=givers.hub,
+        publisher=publishing.publisher,
+        additions=publishing.additions,
+        keyring=keyring,
+        public=public_routes(
+            config,
+            ground.catalog,
+            swarms,
+            keyring,
+            clients=clients,
+            links=links,
+            uploads=uploads,
+            downloads=givers.downloads,
+            url_of=givers.placement.url_of,
+            issuer=ground.issuer,
+        ),
+        datagrams=TrackerDatagrams(
+            swarms,
+            clients,
+            ids,
+            uploads.overhead,
+            trio.current_time,
+            ids_clock=trio.current_time if fellows is None else time.time,
+        ),
+        fellows=fellows,
+        admin=AdminRoutes(Cockpit(overview, links), publishing.events.webhooks, config.admin.hosts),
+        doorway=givers.doorway,
+        bans=ground.bans,
+        token_door=TokenDoor(
+            token,
+            config.admin.hosts,
+            lambda request: clients.addresses(request)[0],
+            trio.current_time,
+        ),
+        events=publishing.events,
+        sidecars=publishing.sidecars,
+        warmer=publishing.warmer,
+        restraint=publishing.restraint,
+        overview=overview,
+        descriptors=givers.descriptors,
+        tracker_port=address_of(listeners.main[0]).port,
+        links=links,
+        public_address=PublicAddress(swarms, swarms.seeder, config.peer.public_address, links),
+        passkeys=ground.passkeys,
+        admin_address=address_of(listeners.admin[0]) if listeners.admin else None,
+        clients=clients,
+        certificate=certificate,
+    )
 
 
 @asynccontextmanager
@@ -88,169 +300,17 @@ async def open_node(
     `configured_in` is what the configuration is called. StorageError. The block runs what serves
     (see `seeder.daemon.run`), which so stops first.
     """
-    rng = random.Random()
-    catalog, ledger = Catalog(loading=True), Ledger()
-    name = f"{socket.gethostname()}:{address_of(listeners.peer[0]).port}"
-    ledger.groups.groups = Groups.named(config.tracker.groups)
-    swarms = make_swarms(config, listeners, rng, ledger)
-    issuer = Issuer(
-        swarms.holders,
-        partial(read_or_make_signer, config),
-        config.tracker.passkey_valid,
-        time.time,
-    )
-    passkeys = PasskeyWatch(RegisterFile(config.state_directory), issuer, swarms, config)
-    accounts = Accounts(ledger, catalog, swarms)
-    async with (
-        open_foundation(
-            config, ledger, rng, resume=True, name=name, refresh=accounts.refresh
-        ) as foundation,
-        shared_swarms(swarms, foundation) as exchange,
-        shared_passkeys(passkeys, foundation),
-        kept_bans(config, foundation) as bans,
-        shared_entries(config, foundation) as entries,
-        SwarmFile(swarms, config.state_directory / SWARMS, clock=time_of(foundation)).remembered(),
-        trio.open_nursery() as nursery,
-    ):
-        accounts.split = foundation.split
-        descriptors = Descriptors.of(config)
-        uploads = make_uploads(config, foundation, swarms, descriptors, rng)
-        doorway = Doorway(config, bans)
-        doors = doorway.doors
-        downloads = Downloads(uploads, doors.gateway)
-        elsewhere: set[InfoHash] = set()
-        clients = Clients.behind(config.tracker.trusted_proxies, trio.current_time, doors)
-        passes = Passes(lambda: clients.asked_at)
-        hub = make_hub(uploads, catalog, swarms, elsewhere, door=doors.peer, passes=passes)
-        doorway.guard(swarms, hub, downloads)
-        placement = Placement(foundation.split, catalog, swarms, hub, elsewhere)
-        if exchange is not None:
-            exchange.copies.share(uploads.slots.history)
-            exchange.admits = doors.tracker.admits
-        foundation.history.figures = partial(
-            node_figures, foundation.origins, foundation.cache, hub
+    async with open_ground(config, listeners) as ground:
+        givers = _open_givers(ground)
+        links = _links(ground, certificate)
+        publishing = _open_publishing(
+            ground, givers, links, tokens=tokens, configured_in=configured_in
         )
-        audience = NodeAudience(
-            foundation,
-            swarms,
-            hub,
-            downloads,
-            settings=config.cache,
-            placement=placement,
-            for_members=catalog.for_members,
-        )
-        publisher = make_publisher(config, foundation, catalog, audience, nursery=nursery, rng=rng)
-        events = EventSources(config, tokens, publisher.news)
-        keyring = Keyring(keys)
-        tracker_port = address_of(listeners.main[0]).port
-        names = () if certificate is None else certificate.current.names
-        udp_port = address_of(listeners.tracker_udp[0]).port if listeners.tracker_udp else 0
-        links = Links.of(config, announce_url(config, tracker_port, names), udp_port=udp_port)
-        ids = ConnectionIds(secrets.token_bytes(32))
-        fellows = None
-        if foundation.cluster is not None and foundation.split is not None:
-            fellows = Fellows(foundation.cluster, foundation.split, placement, swarms, ids)
-        sidecars = make_sidecars(config, foundation, catalog, publisher, links=links, issuer=issuer)
-        warmer = make_warmer(config, foundation, catalog, publisher)
-        restraint = Restraint(
-            foundation,
-            swarms=swarms,
-            uploads=uploads,
-            downloads=downloads,
-            hub=hub,
-            publisher=publisher,
-        )
-        restraint.update()
-        overview = Overview(
-            accounts=accounts,
-            database=foundation.database,
-            history=foundation.history,
-            budget=foundation.budget,
-            origins=foundation.origins,
-            cache=foundation.cache,
-            hub=hub,
-            uploads=uploads,
-            downloads=downloads,
-            prefixes=publisher.prefixes,
-            rounds_of=publisher.rounds_of,
-            listeners=listeners.addresses(),
-            prices=prices_of(config),
-            metrics_objects=config.admin.metrics_objects,
-            doors=doors,
-            cluster=foundation.cluster,
-            certificate=certificate,
-            seeded=lambda: placement.seeded,
-            exchange=exchange,
-            feeds=events.feeds.values(),
-            sidecar_counts=sidecars.counts,
-            sidecar_fault=lambda: sidecars.fault,
-        )
-        if fellows is not None:
-            fellows.summary = lambda: overview.node_summary().document()
-        node = Node(
-            config=config,
-            foundation=foundation,
-            catalog=catalog,
-            swarms=swarms,
-            uploads=uploads,
-            downloads=downloads,
-            hub=hub,
-            publisher=publisher,
-            additions=Additions(
-                AddedFile(config.state_directory / ADDED),
-                source_of_added(config),
-                publisher,
-                prepare=passkeys.look,
-                clock=clock_of(foundation),
-                configured_in=configured_in,
-                shared=entries,
-            ),
-            keyring=keyring,
-            public=public_routes(
-                config,
-                catalog,
-                swarms,
-                keyring,
-                clients=clients,
-                links=links,
-                uploads=uploads,
-                downloads=downloads,
-                url_of=placement.url_of,
-                issuer=issuer,
-            ),
-            datagrams=TrackerDatagrams(
-                swarms,
-                clients,
-                ids,
-                uploads.overhead,
-                trio.current_time,
-                ids_clock=trio.current_time if fellows is None else time.time,
-            ),
-            fellows=fellows,
-            admin=AdminRoutes(Cockpit(overview, links), events.webhooks, config.admin.hosts),
-            doorway=doorway,
-            bans=bans,
-            token_door=TokenDoor(
-                token,
-                config.admin.hosts,
-                lambda request: clients.addresses(request)[0],
-                trio.current_time,
-            ),
-            events=events,
-            sidecars=sidecars,
-            warmer=warmer,
-            restraint=restraint,
-            overview=overview,
-            descriptors=descriptors,
-            tracker_port=tracker_port,
-            links=links,
-            public_address=PublicAddress(swarms, swarms.seeder, config.peer.public_address, links),
-            passkeys=passkeys,
-            admin_address=address_of(listeners.admin[0]) if listeners.admin else None,
-            clients=clients,
-            certificate=certificate,
+        node = _make_node(
+            ground, givers, publishing, links, keys=keys, token=token, certificate=certificate
         )
         if certificate is not None:
             certificate.changed = node.follow_certificate
-        with foundation.faults.handled_by(publisher.handle_fault, publisher.handle_recovery):
+        publisher, faults = publishing.publisher, ground.foundation.faults
+        with faults.handled_by(publisher.handle_fault, publisher.handle_recovery):
             yield node

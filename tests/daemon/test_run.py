@@ -20,10 +20,10 @@ from seeder.config.node import LogSettings
 from seeder.config.public import GatewaySettings, ReadKeySettings
 from seeder.config.sections import Config
 from seeder.daemon import run
+from seeder.daemon.ground import SWARMS
 from seeder.daemon.listeners import open_listeners
 from seeder.daemon.logs import Log
 from seeder.daemon.node import Node
-from seeder.daemon.opening import SWARMS
 from seeder.daemon.reload import reload
 from seeder.daemon.run import serve
 from seeder.daemon.systemd import Notifier
