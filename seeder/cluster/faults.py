@@ -57,7 +57,9 @@ _LONGEST = 120
 
 def explain(kind: str, text: str) -> str:
     """Return what is wrong, to be said behind "the store of the cluster"."""
-    told = " ".join(text.partition(" script: ")[0].split())[:_LONGEST]
+    # Where it was refused in a script; Valkey has the word before the reason, too.
+    reason, _, where = text.rpartition(" script: ")
+    told = " ".join((reason or where).split())[:_LONGEST]
     found = f"{_BY_KIND.get(kind, '')} {told}"
     for word, reason in _REASONS:
         if word in found:

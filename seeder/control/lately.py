@@ -31,13 +31,15 @@ class NodeRates(JsonObject):
     """Sent to peers and downloads."""
 
 
-async def states_of(overview: Overview) -> dict[str, int]:
-    """Return how many objects there are in each state."""
+async def states_of(overview: Overview) -> tuple[dict[str, int], int]:
+    """Return how many objects there are in each state, and what is known of their bytes."""
     states: Counter[State] = Counter()
+    size = 0
     for some in batched(tuple(overview.accounts.catalog)):
         states.update(publication.state for publication in some)
+        size += sum(each.pinned.size for each in some if each.pinned is not None)
         await trio.lowlevel.checkpoint()
-    return {state.value: states[state] for state in State}
+    return {state.value: states[state] for state in State}, size
 
 
 async def counted_today(overview: Overview) -> OpenObject | None:

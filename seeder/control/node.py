@@ -51,6 +51,8 @@ class NodeStatus(JsonObject):
     rates: NodeRates
     objects: dict[str, int]
     """How many there are, by state."""
+    published_bytes: int
+    """Of these objects, as far as it is known; the totals have former ones, too."""
     connected: int
     """Peers connected."""
     budget: list[OpenObject]
@@ -110,6 +112,7 @@ class NodeResource:
         listeners = {name: list(map(str, each)) for name, each in overview.listeners.items()}
         if self._socket is not None:
             listeners["control"] = [self._socket]
+        states, size = await states_of(overview)
         status = NodeStatus(
             version=__version__,
             started=overview.started_at,
@@ -119,7 +122,8 @@ class NodeResource:
             totals=OpenObject.model_validate(document["totals"]),
             today=await counted_today(overview),
             rates=await rates_of(overview.history),
-            objects=await states_of(overview),
+            objects=states,
+            published_bytes=size,
             connected=overview.hub.statistics().connected,
             budget=[OpenObject.model_validate(each.document()) for each in overview.budget.left()],
             notices=[*islice(notices(overview), SHOWN_NOTICES)],

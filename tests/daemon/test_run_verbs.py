@@ -135,6 +135,8 @@ async def test_an_object_comes_is_followed_and_goes(
     assert (await ask("rm", name)).out.decode() == f"{shown}: removed\n"
     assert (await ask("show", name)).code == 1
     assert len(node.catalog.publications) == 1
+    # What has gone counts in the report alone.
+    assert f"objects  1 of {SIZE}: 1 serving" in (await ask("status")).out.decode().splitlines()
 
 
 async def test_what_can_not_be_published_ends_the_wait_at_once(ask: Ask) -> None:

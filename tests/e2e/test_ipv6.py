@@ -25,8 +25,8 @@ V6_PORT = 6969
 OURS, CLIENT = "fd00:9::2", "fd00:9::5"
 
 UDP: Sequence[type[Leecher]] = (Libtorrent, QBittorrent)
-"""Those that ask by UDP over IPv6. aria2 and rTorrent do it over IPv4 alone, Transmission 3.00 only
-where it finds a way to the IPv6 internet, and WebTorrent takes [ADDRESS] for a name."""
+"""Those that ask by UDP over IPv6. aria2, rTorrent and WebTorrent do it over IPv4 alone, and
+Transmission 3.00 didn't get through to [ADDRESS] where it had a public address and a way either."""
 
 pytestmark = pytest.mark.timeout(180)
 

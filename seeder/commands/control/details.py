@@ -56,7 +56,7 @@ def _counted(found: Row) -> Iterator[tuple[str, str]]:
         f"{rounded_size(found['delivered_verified_bytes'])} verified,"
         f" {rounded_size(found['delivered_claimed_bytes'])} claimed",
     )
-    yield "completed", f"{found['completed']:,} downloads, as claimed"
+    yield "completed", f"{counted(found['completed'], 'download')}, as claimed"
 
 
 def prefix_lines(found: Row) -> Iterator[str]:

@@ -50,7 +50,8 @@ def _objects(status: Figures) -> str:
     total = sum(states.values())
     if not total:
         return "none; seeder add BUCKET/KEY adds one"
-    size = rounded_size(status["totals"].get("size"))
+    # An older node doesn't say; its totals have former objects, too.
+    size = rounded_size(status.get("published_bytes", status["totals"].get("size")))
     return f"{total:,} of {size}: {', '.join(told)}"
 
 
