@@ -56,8 +56,14 @@ TABLES_CHECK = "import s3fs, pandas, pyarrow.fs"
 AUDIT_PACKAGES = ("cyclonedx-bom[validation]==7.5.0", "pip-audit==2.10.1")
 AUDIT_CHECK = "import cyclonedx_py, pip_audit"
 # The schemas of Kubernetes and of compose files, offline.
-MANIFESTS_PACKAGES = ("--no-compile", "kubernetes-validate==1.37.0", "check-jsonschema==0.39.0")
-MANIFESTS_CHECK = "import kubernetes_validate, check_jsonschema"
+MANIFESTS_PACKAGES = (
+    "--no-compile",
+    "kubernetes-validate==1.37.0",
+    "check-jsonschema==0.39.0",
+    "cloudcoil-models-prometheus-operator==0.80.1.0",  # its ServiceMonitor
+    "podman-compose==1.6.0",
+)
+MANIFESTS_CHECK = "import kubernetes_validate, check_jsonschema, cloudcoil, podman_compose"
 # WebTorrent and axe, which judges pages by how accessible they are, are npm packages; the lock file
 # beside their package.json pins all that they need.
 WEBTORRENT = ROOT / ".webtorrent"

@@ -25,7 +25,8 @@ CARRIED = sorted(
             ROOT / "config" / name
             for name in (
                 *("grafana-dashboard.json", "prometheus-rules.yaml", "seeder.toml"),
-                *("Containerfile", "compose.yaml", "kubernetes.yaml"),
+                *("Containerfile", "compose.yaml", "kubernetes.yaml", "prometheus.yaml"),
+                *("grafana-datasource.yaml", "grafana-dashboards.yaml"),
             )
         ),
     ]
@@ -174,7 +175,8 @@ def test_what_makes_and_runs_the_image_is_written_where_it_is_wanted(
     installed: Installed, tmp_path: Path
 ) -> None:
     told = installed.run("seeder", "init", tmp_path, "--container").stdout
-    with_compose = {"Containerfile", "compose.yaml"}
+    with_compose = {"Containerfile", "compose.yaml", "prometheus.yaml"}
+    with_compose |= {"grafana-datasource.yaml", "grafana-dashboards.yaml"}
     usual = {"grafana-dashboard.json", "prometheus-rules.yaml", "seeder.toml"}
     assert {path.name for path in tmp_path.iterdir()} == usual | with_compose
     for name in with_compose:

@@ -17,8 +17,14 @@ from seeder.files import replace_file, storage_errors
 CONFIGURATION = "seeder.toml"
 FILES = (CONFIGURATION, "grafana-dashboard.json", "prometheus-rules.yaml")
 UNITS = "systemd"
-RUN_BY = {"container": "compose.yaml", "kubernetes": "kubernetes.yaml"}
-"""What runs the image, by the name of the option."""
+RUN_BY = {
+    "container": (
+        *("compose.yaml", "prometheus.yaml"),
+        *("grafana-datasource.yaml", "grafana-dashboards.yaml"),
+    ),
+    "kubernetes": ("kubernetes.yaml",),
+}
+"""What runs the image, by the name of the option: first the file that is named to what reads it."""
 _IMAGE = "Containerfile"
 _PROGRAM, _HOME = "/opt/seeder/.venv/bin/seeder", "/etc/seeder"
 """What the units name in the repository."""
@@ -46,7 +52,7 @@ def write_examples(
 
 def _files(home: Path, wanted: Set[str]) -> Iterator[tuple[Path, bytes]]:
     source = _source()
-    runs = [file for name, file in RUN_BY.items() if name in wanted]
+    runs = [file for name, files in RUN_BY.items() if name in wanted for file in files]
     for name in (*FILES, *([_IMAGE] if runs else []), *runs):
         yield home / name, (source / "config" / name).read_bytes()
     if UNITS not in wanted:
@@ -122,10 +128,10 @@ def _next(home: Path, wanted: Set[str]) -> Iterator[str]:
         build = shlex.join(["podman", "build", "--format", "docker", "-t", "seeder"])
         yield f"  {build} -f {shlex.quote(str(home / _IMAGE))} DIR    # DIR has {wheel}"
     if "container" in wanted:
-        file = shlex.quote(str(home / RUN_BY["container"]))
+        file = shlex.quote(str(home / RUN_BY["container"][0]))
         yield f"  docker compose -f {file} up -d    # its first lines say what it takes"
     if "kubernetes" in wanted:
-        file = shlex.quote(str(home / RUN_BY["kubernetes"]))
+        file = shlex.quote(str(home / RUN_BY["kubernetes"][0]))
         yield f"  kubectl apply -f {file}    # <-- marks in it what to change"
 
 

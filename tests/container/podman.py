@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 WHEELS = ROOT / ".image-wheels"
 """What tests/run.py has fetched for the image, so that building it asks nobody."""
 BASE = "localhost/base"
+PAUSE = "localhost/pause"
+"""What holds a pod's namespaces: podman's own takes a program that Debian's doesn't depend on."""
 _LONGEST_RUN = 300
 """Seconds after which a container is killed, should these tests have died meanwhile."""
 
@@ -54,15 +56,26 @@ class Podman(Closing):
         store = {name: f"{self.directory}/{name}" for name in ("graphroot", "runroot")}
         self._write("storage.conf", {"storage": {"driver": "overlay", **store}})
         engine = {"runtime": "runc", "cgroup_manager": "cgroupfs", "events_logger": "none"}
-        engine |= {"lock_type": "file", "tmp_dir": f"{self.directory}/tmp"}
+        engine |= {"lock_type": "file", "tmp_dir": f"{self.directory}/tmp", "infra_image": PAUSE}
         containers = {"default_ulimits": _LIMITS, "log_driver": "k8s-file"}
-        self._write("containers.conf", {"containers": containers, "engine": engine})
+        network = {"network_config_dir": f"{self.directory}/networks"}
+        self._write(
+            "containers.conf", {"containers": containers, "engine": engine, "network": network}
+        )
 
     def _write(self, name: str, tables: Mapping[str, Mapping[str, object]]) -> None:
         lines = []
         for table, values in tables.items():
             lines += [f"[{table}]", *(f"{key} = {json.dumps(values[key])}" for key in values)]
         (self.directory / name).write_text("\n".join(lines) + "\n")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What has any program use this store."""
+        return clean_environment() | {
+            "CONTAINERS_CONF": f"{self.directory}/containers.conf",
+            "CONTAINERS_STORAGE_CONF": f"{self.directory}/storage.conf",
+        }
 
     def __call__(self, *words: str | Path, timeout: float = 60) -> str:
         """Run a command of podman and return its stdout; HarnessError if it fails."""
@@ -73,14 +86,10 @@ class Podman(Closing):
 
     def attempt(self, *words: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command of podman, whatever comes of it."""
-        own = {
-            "CONTAINERS_CONF": f"{self.directory}/containers.conf",
-            "CONTAINERS_STORAGE_CONF": f"{self.directory}/storage.conf",
-        }
         return subprocess.run(
             ["podman", *words],
             cwd=ROOT,
-            env=clean_environment() | own,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -92,6 +101,9 @@ class Podman(Closing):
         """Build the image as the handbook says, on a base of Debian's packages, without network."""
         make_base(self.directory / "base.tar")
         self("import", "--quiet", self.directory / "base.tar", BASE)
+        pause = ["--change", 'ENTRYPOINT ["/bin/sleep", "infinity"]']
+        pause += ["--change", "STOPSIGNAL SIGKILL"]
+        self("import", "--quiet", *pause, self.directory / "base.tar", PAUSE)
         conf = self.directory / "pip.conf"
         conf.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
         own = ["--build-arg", f"BASE={BASE}", "--secret", f"id=pip.conf,src={conf}"]
@@ -99,6 +111,22 @@ class Podman(Closing):
         own += [f"--ulimit={each}" for each in _LIMITS]  # those of the file are for `run` alone
         _, build, *words = handbook_command("podman build ")
         self(build, *own, *words, timeout=300)
+
+    def build_prometheus(self, name: str) -> None:
+        """Give Debian's Prometheus the name of an image, with the account and places of that."""
+        place = self.directory / "prometheus"
+        place.mkdir()
+        shutil.copy("/usr/bin/prometheus", place)
+        lines = (
+            *(f"FROM {BASE}", "COPY prometheus /bin/prometheus"),
+            "RUN mkdir -p /etc/prometheus /prometheus && chown 65534 /prometheus",
+            *("USER 65534:65534", "WORKDIR /prometheus", "VOLUME /prometheus"),
+            'ENTRYPOINT ["/bin/prometheus", "--storage.tsdb.path=/prometheus"]',
+            'CMD ["--config.file=/etc/prometheus/prometheus.yml"]',
+        )
+        (place / "Containerfile").write_text("\n".join(lines))
+        own = ["--network", "none", "--layers=false", *(f"--ulimit={each}" for each in _LIMITS)]
+        self("build", "--format", "docker", *own, "-t", name, place)
 
     def run(self, words: Sequence[str | Path], **mounted: Path) -> None:
         """Start a container in the background; `mounted` is what lies at "$PWD/NAME"."""
@@ -110,6 +138,7 @@ class Podman(Closing):
 
     def close(self) -> None:
         """Kill what runs, and remove all that there is."""
+        self.attempt("pod", "rm", "--all", "--force", "--time", "0")
         self.attempt("rm", "--all", "--force", "--time", "0")
         self.attempt("rmi", "--all", "--force")
         shutil.rmtree(self.directory, ignore_errors=True)

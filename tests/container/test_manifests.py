@@ -1,5 +1,6 @@
 """The examples for compose and Kubernetes: their schemas, and what has to fit together in them."""
 
+import json
 import shutil
 import subprocess
 import tomllib
@@ -39,6 +40,10 @@ def check(*words: str | Path) -> str:
 def services() -> dict[str, Any]:
     read: dict[str, Any] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
     return read
+
+
+def beside_compose(name: str) -> Any:
+    return yaml.safe_load(COMPOSE.with_name(name).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +90,6 @@ def test_what_compose_mounts_is_there_and_the_daemon_s_root_stays_as_it_is(
                 assert (COMPOSE.parent / source).exists()
             else:
                 assert source in services["volumes"]
-        for config in service.get("configs", ()):
-            assert config["source"] in services["configs"]
     seeder = services["services"]["seeder"]
     assert seeder["read_only"] is True
     assert set(seeder["secrets"]) == set(services["secrets"])
@@ -100,7 +103,7 @@ def test_the_daemon_of_compose_answers_prometheus_by_the_name_that_it_calls(
     settings = services["services"]["seeder"]["environment"]
     ours = {name: value for name, value in settings.items() if name.startswith("SEEDER_")}
     config = load(COMPOSE.with_name("seeder.toml"), None, ours)
-    scraped = yaml.safe_load(services["configs"]["prometheus"]["content"])
+    scraped = beside_compose("prometheus.yaml")
     [job] = scraped["scrape_configs"]
     assert job["job_name"] == "seeder"  # the alerts ask for it
     [target] = job["static_configs"][0]["targets"]
@@ -115,7 +118,7 @@ def test_prometheus_takes_what_compose_says(services: dict[str, Any], tmp_path: 
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed; apt-get install prometheus brings it")
     path = tmp_path / "prometheus.yml"
-    path.write_text(services["configs"]["prometheus"]["content"])
+    shutil.copy(COMPOSE.with_name("prometheus.yaml"), path)
     shutil.copy(RULES, tmp_path / "rules.yaml")
     [mount] = [each for each in services["services"]["prometheus"]["volumes"] if RULES.name in each]
     assert mount.split(":")[1] == "/etc/prometheus/rules.yaml"
@@ -125,11 +128,15 @@ def test_prometheus_takes_what_compose_says(services: dict[str, Any], tmp_path: 
 
 def test_grafana_finds_dashboard_and_prometheus(services: dict[str, Any]) -> None:
     grafana = services["services"]["grafana"]
-    shown = [mount.split(":")[1] for mount in grafana["volumes"] if "dashboard" in mount]
-    [provider] = yaml.safe_load(services["configs"]["dashboards"]["content"])["providers"]
+    shown = [mount.split(":")[1] for mount in grafana["volumes"] if ".json" in mount]
+    [provider] = beside_compose("grafana-dashboards.yaml")["providers"]
     assert [str(Path(each).parent) for each in shown] == [provider["options"]["path"]]
     assert grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] in shown
-    [source] = yaml.safe_load(services["configs"]["datasource"]["content"])["datasources"]
+    [source] = beside_compose("grafana-datasource.yaml")["datasources"]
+    places = {mount.partition(":")[0]: mount.split(":")[1] for mount in grafana["volumes"]}
+    for name, kind in (("datasource", "datasources"), ("dashboards", "dashboards")):
+        place = Path(places[f"./grafana-{name}.yaml"])
+        assert str(place.parent) == f"/etc/grafana/provisioning/{kind}"
     assert source["url"] == "http://prometheus:9090"
     assert "prometheus" in services["services"]
 
@@ -144,6 +151,33 @@ def test_the_resources_are_ones_to_the_oldest_and_the_newest_schema() -> None:
         unknown = [line for line in said.splitlines() if " passed for resource " not in line]
         # The operator's is none of Kubernetes' own.
         assert ["ServiceMonitor" in line for line in unknown] == [True]
+
+
+MONITOR = """
+import json, sys
+from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
+told = json.load(sys.stdin)
+monitor = ServiceMonitor.model_validate(told)
+read = monitor.model_dump(mode="json", by_alias=True, exclude_unset=True)
+sys.exit(0 if read == told else f"not known there: {told} {read}")
+"""
+"""What is wrong ends it, and so does what the operator's schema knows nothing of."""
+
+
+@SCHEMAS
+def test_the_service_monitor_is_one_to_the_schema_of_prometheus_operator(
+    resources: dict[tuple[str, str], Any],
+) -> None:
+    written = json.dumps(resources["ServiceMonitor", "seeder"])
+    ran = subprocess.run(
+        [TOOLS / "python", "-c", MONITOR],
+        input=written,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_check_takes_the_configuration_of_kubernetes(

@@ -3,18 +3,26 @@ stopped."""
 
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 
 from seeder import __version__
-from tests.container.podman import BASE, Podman, handbook_command, why_no_image
+from seeder.commands.examples import write_examples
+from tests.container.manifests import IMAGE, pod_of_kubernetes
+from tests.container.podman import BASE, ROOT, Podman, handbook_command, why_no_image
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
+from tests.e2e.network import Network
 from tests.e2e.publishing import served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
 from tests.support.libtorrent_client import Libtorrent
@@ -24,6 +32,7 @@ from tests.support.processes import poll_until
 MakeDaemon = Callable[..., SeederDaemon]
 pytestmark = pytest.mark.timeout(400)  # the first of them builds the image
 ACCOUNT = 10001
+COMPOSE = ROOT / ".venv-manifests" / "bin" / "podman-compose"
 LARGEST = 116_000_000
 """Bytes that the image adds to its base."""
 INSIDE = {
@@ -172,6 +181,131 @@ def test_it_runs_by_the_environment_alone_on_volumes_as_kubernetes_gives_them(
     assert podman("inspect", "--format", "{{.State.ExitCode}}", "plain").strip() == "0"
     assert changed(podman, "plain") == []
     assert (tmp_path / "lib" / "ledger.sqlite").is_file()
+
+
+# -- as the examples of config/ run it ------------------------------------------------------------
+
+
+PROMETHEUS = "http://127.0.0.1:9090/api/v1"
+
+
+def is_answered(url: str) -> bool:
+    """Tell whether a page is answered with status 200."""
+    try:
+        with urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_the_pod_of_kubernetes_runs_by_its_configmap_and_claims(
+    podman: Podman, ceph: CephRGW, shelf: Shelf, namespace: Network, tmp_path: Path
+) -> None:
+    shelf.put("only", content(MIB))
+    site = shelf.site
+    site.tracker_port, site.peer_port, site.admin_port = 6969, 6881, 9180
+    keys = CephRGW.environment()
+    key_id, secret = keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]
+    file = tmp_path / "pod.yaml"
+    mounted = tmp_path / "mounted"
+    mounted.mkdir(mode=0o755)
+    file.write_text(
+        pod_of_kubernetes(
+            {
+                "https://s3.example.org": shelf.endpoint,
+                'bucket = "quotes"': f'bucket = "{shelf.bucket}"',
+                'key = "Nelson"': 'key = "only"',
+                "torrents.example.org": site.address,
+                "registry.example.org/seeder:0.1.0": IMAGE,
+                "= AKIAEXAMPLE": f"= {key_id}",
+                "= EXAMPLE": f"= {secret}",
+            },
+            mounted,
+        )
+    )
+    try:
+        for _ in range(2):
+            podman("play", "kube", file)
+            # What the probes ask.
+            for page in ("healthz", "readyz"):
+                asked = f"{site.admin_url}/{page}"
+                poll_until(partial(is_answered, asked), timeout=60, what=asked)
+            wait_for_state(site, shelf.bucket, "only")
+            podman("pod", "stop", "seeder-0")
+            name = "seeder-0-seeder"
+            assert podman("inspect", "--format", "{{.State.ExitCode}}", name).strip() == "0"
+            assert changed(podman, name) == ["A /run/secrets/seeder"]  # where it is mounted
+            podman("pod", "rm", "--force", "--time", "0", "seeder-0")
+        place = podman("volume", "inspect", "--format", "{{.Mountpoint}}", "state-seeder-0").strip()
+        # The second one made its metainfo of what the first had left in the claim.
+        assert Path(place, "ledger.sqlite").stat().st_uid == ACCOUNT
+        assert ceph.body_bytes_sent(shelf.bucket, "only") == MIB
+    finally:
+        podman.attempt("pod", "rm", "--all", "--force", "--time", "0")
+
+
+def test_compose_runs_the_daemon_and_a_prometheus_that_sees_it(
+    podman: Podman, namespace: Network, tmp_path: Path
+) -> None:
+    for program in ("prometheus", "iptables"):
+        if shutil.which(program) is None:
+            pytest.skip(f"not installed: {program}")
+    if not COMPOSE.exists():
+        pytest.skip("needs .venv-manifests, which tests/run.py makes")
+    home = tmp_path / "home"
+    write_examples(home, wanted={"container"}, force=False, show=print)
+    settings = (home / "seeder.toml").read_text()
+    # No S3 is there: the daemon is ready without.
+    away = '[origin]\nendpoint = "http://127.0.0.1:1"'
+    (home / "seeder.toml").write_text(settings.replace("[origin]", away, 1))
+    keys = home / "aws-credentials"
+    keys.write_text("[default]\naws_access_key_id = A\naws_secret_access_key = B\n")
+    keys.chmod(0o400)
+    os.chown(keys, ACCOUNT, ACCOUNT)
+    home.chmod(0o755)
+    podman.build_prometheus("docker.io/prom/prometheus:v3.5.0")
+    # Debian's podman resolves no names, and the scrapes needn't take 15 s.
+    beside = home / "beside.yaml"
+    beside.write_text("services: {}\n")
+
+    def compose(*words: str) -> None:
+        subprocess.run(
+            [COMPOSE, "-f", home / "compose.yaml", "-f", beside, *words],
+            env=podman.environment,
+            check=True,
+            timeout=60,
+        )
+
+    scraped = home / "prometheus.yaml"
+    scraped.write_text(scraped.read_text().replace("15s", "1s"))
+    try:
+        compose("up", "-d", "seeder")
+        wait_until_healthy(podman, "seeder_seeder_1")
+        address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        found = podman("inspect", "--format", address, "seeder_seeder_1").strip()
+        beside.write_text(
+            f'services: {{prometheus: {{extra_hosts: ["seeder:{found}"]}}}}\n', encoding="ascii"
+        )
+        compose("up", "-d", "prometheus")
+        poll_until(lambda: value_of("up") == 1, timeout=60, what="a scrape by the name seeder")
+        with urlopen(f"{PROMETHEUS}/rules", timeout=5) as answer:
+            assert json.load(answer)["data"]["groups"]
+        assert is_answered("http://127.0.0.1:9180/readyz")
+        assert changed(podman, "seeder_seeder_1") == []
+        podman("stop", "seeder_seeder_1")
+        assert podman("inspect", "--format", "{{.State.ExitCode}}", "seeder_seeder_1") == "0\n"
+    finally:
+        compose("down", "-v")
+
+
+def value_of(query: str) -> float | None:
+    """Return what Prometheus answers a query that has one value; None while it has none."""
+    try:
+        with urlopen(f"{PROMETHEUS}/query?query={quote(query)}", timeout=5) as answer:
+            found = json.load(answer)["data"]["result"]
+    except OSError:
+        return None
+    return float(found[0]["value"][1]) if found else None
 
 
 def test_where_nothing_is_said_it_says_what_it_lacks(podman: Podman) -> None:
