@@ -11,8 +11,8 @@ CONFIG = Path(__file__).parents[2] / "config"
 IMAGE = "localhost/seeder:latest"
 
 
-def pod_of_kubernetes(changes: Mapping[str, str], secrets: Path) -> str:
-    """Return kubernetes.yaml with these texts replaced, as a pod on the network of the machine.
+def pod_of_kubernetes(changes: Mapping[str, str], secrets: Path) -> tuple[str, str]:
+    """Return kubernetes.yaml with these texts replaced: its claims, and a pod on this network.
 
     podman makes no pods of a StatefulSet: it gets the one that Kubernetes would, with its claims.
     It would ask the probes by a curl in the image, and publish ports that the machine has already.
@@ -44,8 +44,7 @@ def pod_of_kubernetes(changes: Mapping[str, str], secrets: Path) -> str:
         del container[name]
     metadata = stateful["template"]["metadata"] | {"name": "seeder-0"}
     pod = _kind("Pod") | {"metadata": metadata, "spec": spec}
-    made = [of_kind["ConfigMap"], *claims, pod]
-    return str(yaml.safe_dump_all(made))
+    return yaml.safe_dump_all(claims), yaml.safe_dump_all([of_kind["ConfigMap"], pod])
 
 
 def _own(claim: str) -> str:

@@ -206,26 +206,24 @@ def test_the_pod_of_kubernetes_runs_by_its_configmap_and_claims(
     site.tracker_port, site.peer_port, site.admin_port = 6969, 6881, 9180
     keys = CephRGW.environment()
     key_id, secret = keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]
-    file = tmp_path / "pod.yaml"
     mounted = tmp_path / "mounted"
     mounted.mkdir(mode=0o755)
-    file.write_text(
-        pod_of_kubernetes(
-            {
-                "https://s3.example.org": shelf.endpoint,
-                'bucket = "quotes"': f'bucket = "{shelf.bucket}"',
-                'key = "Nelson"': 'key = "only"',
-                "torrents.example.org": site.address,
-                "registry.example.org/seeder:0.1.0": IMAGE,
-                "= AKIAEXAMPLE": f"= {key_id}",
-                "= EXAMPLE": f"= {secret}",
-            },
-            mounted,
-        )
-    )
+    changes = {
+        "https://s3.example.org": shelf.endpoint,
+        'bucket = "quotes"': f'bucket = "{shelf.bucket}"',
+        'key = "Nelson"': 'key = "only"',
+        "torrents.example.org": site.address,
+        "registry.example.org/seeder:0.1.0": IMAGE,
+        "= AKIAEXAMPLE": f"= {key_id}",
+        "= EXAMPLE": f"= {secret}",
+    }
+    claims, pod = tmp_path / "claims.yaml", tmp_path / "pod.yaml"
+    for file, text in zip((claims, pod), pod_of_kubernetes(changes, mounted), strict=True):
+        file.write_text(text)
     try:
+        podman("play", "kube", claims)
         for _ in range(2):
-            podman("play", "kube", file)
+            podman("play", "kube", pod)
             # What the probes ask.
             for page in ("healthz", "readyz"):
                 asked = f"{site.admin_url}/{page}"
