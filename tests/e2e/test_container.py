@@ -220,6 +220,7 @@ def test_the_pod_of_kubernetes_runs_by_its_configmap_and_claims(
     claims, pod = tmp_path / "claims.yaml", tmp_path / "pod.yaml"
     for file, text in zip((claims, pod), pod_of_kubernetes(changes, mounted), strict=True):
         file.write_text(text)
+    read = []
     try:
         podman("play", "kube", claims)
         for _ in range(2):
@@ -229,6 +230,7 @@ def test_the_pod_of_kubernetes_runs_by_its_configmap_and_claims(
                 asked = f"{site.admin_url}/{page}"
                 poll_until(partial(is_answered, asked), timeout=60, what=asked)
             wait_for_state(site, shelf.bucket, "only")
+            read.append(ceph.body_bytes_sent(shelf.bucket, "only"))
             podman("pod", "stop", "seeder-0")
             name = "seeder-0-seeder"
             assert podman("inspect", "--format", "{{.State.ExitCode}}", name).strip() == "0"
@@ -237,7 +239,7 @@ def test_the_pod_of_kubernetes_runs_by_its_configmap_and_claims(
         place = podman("volume", "inspect", "--format", "{{.Mountpoint}}", "state-seeder-0").strip()
         # The second one made its metainfo of what the first had left in the claim.
         assert Path(place, "ledger.sqlite").stat().st_uid == ACCOUNT
-        assert ceph.body_bytes_sent(shelf.bucket, "only") == MIB
+        assert read[0] == read[1]
     finally:
         podman.attempt("pod", "rm", "--all", "--force", "--time", "0")
 
