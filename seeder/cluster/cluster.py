@@ -34,6 +34,8 @@ from seeder.tracker.swarms import Swarms
 TOKEN = "node"
 """Below the state directory: what tells this node from another one of the same name."""
 _TOKEN_LENGTH = 32
+# By its name the package index has another program.
+_EXTRA = 'takes the extra "redis": pip install ".[redis]" in the repository, or "./WHEEL[redis]"'
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,9 +142,7 @@ def make_cluster(settings: ClusterSettings, name: str, state: Path) -> Cluster |
         # An extra, which takes half a second to import.
         from seeder.cluster.redis import RedisStore, address_of  # noqa: PLC0415
     except ImportError as error:
-        raise ConfigError(
-            [f'cluster.store: takes the extra "redis": pip install "seeder[redis]" ({error})']
-        ) from error
+        raise ConfigError([f"cluster.store: {_EXTRA} ({error})"]) from error
     address = address_of(settings, read_password(settings))
     return cluster_over(RedisStore(address, settings.name or name), settings, name, state)
 
@@ -157,7 +157,7 @@ def explain_cluster(
     if settings.store is None:
         return
     if find_spec("coredis") is None:
-        raise ConfigError(['cluster.store: takes the extra "redis": pip install "seeder[redis]"'])
+        raise ConfigError([f"cluster.store: {_EXTRA}"])
     if settings.password_credential is None or environment.get(CREDENTIALS):
         read_password(settings, environment)
     count = settings.replicas

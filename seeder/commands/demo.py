@@ -54,7 +54,7 @@ WATCHED = 10.0
 """Seconds in which the seeder uploads one copy, for people to see how it spreads."""
 SLOWEST = 64 * KIB
 """Bytes a second that the seeder uploads at least: a small object is watched for a shorter time."""
-EXTRA = "pip install 'seeder[demo]'"
+EXTRA = "pip install '.[demo]'"
 _REGION = "us-east-1"
 _BAR = 20
 """Characters of a client's progress bar."""

@@ -33,9 +33,7 @@ def test_check_says_which_cluster_it_is(tmp_path: Path) -> None:
 
 def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "find_spec", lambda _: None)
-    with pytest.raises(
-        ConfigError, match=r'takes the extra "redis": pip install "seeder\[redis\]"'
-    ):
+    with pytest.raises(ConfigError, match=r'takes the extra "redis": pip install "\.\[redis\]"'):
         list(explain_cluster(ClusterSettings(store=URL)))
 
 

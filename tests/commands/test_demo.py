@@ -77,7 +77,7 @@ def test_without_the_extra_the_demo_names_it(tmp_path: Path, library: str) -> No
     with Child([*PROGRAM, "demo"], log=tmp_path / "demo.log", env=settings) as demo:
         assert demo.wait(30) == 1
         [line] = demo.output().splitlines()
-        assert line.startswith(f"the demo needs {library}: pip install 'seeder[demo]'")
+        assert line.startswith(f"the demo needs {library}: pip install '.[demo]'")
         assert list((tmp_path / "tmp").iterdir()) == []
 
 
