@@ -44,6 +44,10 @@ _LOG = logging.getLogger(__name__)
 STILL_STARTING = "not reloaded: still starting; send SIGHUP again when it is ready"
 STATUS_EVERY = 5.0
 """Seconds between two lines for `systemctl status`."""
+STARTING_EVERY = 20.0
+LONGEST_START = 1800.0
+"""Seconds between two words to the service manager that the start goes on, which takes a minute or
+two with a hundred thousand objects, and until it may think otherwise."""
 EXPIRE_EVERY = 60.0
 """Seconds between two looks for tracker peers that are gone."""
 BUDGET_EVERY = 1.0
@@ -243,16 +247,26 @@ async def run(watch: FileWatch, config: Config, log: Log, instance: str | None =
             take_up = partial(_take_up, reloader, started)
             nursery.start_soon(_obey, received, nursery, notifier, take_up)
             nursery.start_soon(_sum_up, log.gate)
+            starting = trio.CancelScope()
+            nursery.start_soon(_tell_starting, notifier, starting)
             with garbage_is_rare():
                 node = await nursery.start(
                     partial(
                         serve, config, notifier=notifier, activated=activated, reloader=reloader
                     )
                 )
+            starting.cancel()
             started.append(node)
             nursery.start_soon(_follow, watch, node, take_up)
             _LOG.info("ready: %s", await node.overview.summary())
     _LOG.info("stopped")
+
+
+async def _tell_starting(notifier: Notifier, starting: trio.CancelScope) -> None:
+    with starting, trio.move_on_after(LONGEST_START):
+        while True:
+            await trio.sleep(STARTING_EVERY)
+            notifier.starting(3 * STARTING_EVERY)
 
 
 async def _sum_up(gate: FloodGate) -> None:

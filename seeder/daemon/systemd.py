@@ -32,6 +32,10 @@ class Notifier:
         """Say that starting or reloading is over."""
         self._send("READY=1")
 
+    def starting(self, seconds: float) -> None:
+        """Say that the start goes on and will for so long, whatever TimeoutStartSec says."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+
     def reloading(self) -> None:
         """Say that a reload has begun; `ready` ends it."""
         # The time is for Type=notify-reload (systemd 253); older ones ignore it.

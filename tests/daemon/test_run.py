@@ -346,6 +346,29 @@ async def test_sighup_before_it_is_ready_does_not_make_it_ready(
     assert applied == [LogSettings(), LogSettings(levels={"peer": "warning"})]
 
 
+async def test_the_service_manager_is_asked_for_more_time_until_it_is_ready(
+    config: Config, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, apply, manager = trio.Event(), Publisher.apply, Manager()
+
+    async def held(self: Publisher, objects: Any) -> None:
+        await gate.wait()
+        await apply(self, objects)
+
+    monkeypatch.setattr(Publisher, "apply", held)
+    monkeypatch.setattr(Notifier, "from_environment", lambda: manager)
+    monkeypatch.setattr(run, "STARTING_EVERY", 0.01)
+    more = "EXTEND_TIMEOUT_USEC=30000"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"))
+        await until(lambda: manager.told.count(more) > 2)
+        gate.set()
+        await until(lambda: manager.ready_count == 1)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert more not in manager.told[manager.told.index("READY=1") :]
+
+
 async def test_a_reload_with_a_new_origin_is_refused_whole(
     config: Config, file: Path, store: ObjectsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
