@@ -23,6 +23,7 @@ from seeder.gateway.published import PublishedObjects
 from seeder.gateway.s3errors import S3Error
 from seeder.ledger.counters import Ledger
 from seeder.metainfo.questions import LARGEST_TORRENT_FILE
+from seeder.net.guards import Lapses
 from seeder.net.slices import Slices
 from seeder.s3.client import SmallObject
 from seeder.s3.listing import SIDECAR
@@ -88,8 +89,10 @@ class Sidecars:
 
     async def run(self) -> None:
         """Write what is to be written, until cancelled."""
+        lapses = Lapses(_LOG, "sidecars")
         while True:
-            await self._look()
+            async with lapses.spared():
+                await self._look()
             await trio.sleep(LOOK_EVERY)
 
     async def _look(self) -> None:

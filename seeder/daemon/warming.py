@@ -15,6 +15,7 @@ from seeder.cache.memory import Piece
 from seeder.cache.pieces import PieceCache
 from seeder.config.objects import ObjectSettings
 from seeder.errors import SeederError
+from seeder.net.guards import Lapses
 from seeder.net.slices import Slices
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef
@@ -82,8 +83,10 @@ class Warmer:
 
     async def run(self) -> None:
         """Read until cancelled."""
+        lapses = Lapses(_LOG, "what is read ahead")
         while True:
-            await self._look()
+            async with lapses.spared():
+                await self._look()
             with trio.move_on_after(LOOK_EVERY):
                 await self._hurried.wait()
             self._hurried = trio.Event()

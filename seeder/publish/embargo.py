@@ -12,7 +12,6 @@ from typing import Protocol
 import trio
 
 from seeder.config.objects import ObjectSettings
-from seeder.net.guards import sparing_others
 from seeder.net.slices import Slices
 from seeder.units import rounded_time
 
@@ -65,8 +64,7 @@ class Embargoes:
                 _LOG.info("%d objects are published now: their time has come", len(due))
             for who in due:
                 if self._waiting.pop(who, None) is not None:
-                    with sparing_others(_LOG, "an object whose time has come"):
-                        who.release(len(due))
+                    who.release(len(due))
                 if slices.is_over:
                     await slices.turn()
             until = min(self._waiting.values(), default=now)

@@ -1,12 +1,14 @@
 """An S3 that falls silent is probed beside what hangs on it; one that is slow isn't hurt."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trio
 
+from seeder.s3.attempts import Attempts
 from seeder.s3.client import S3Origin
-from seeder.s3.presence import MOST_PROBES
+from seeder.s3.presence import MOST_PROBES, Presence
 from seeder.s3.retry import RetryPolicy
 from seeder.torrent.objects import ObjectRef
 from tests.s3.fault_server import FaultServer, Reply, Seen, error
@@ -152,3 +154,40 @@ async def test_a_head_that_hangs_is_probed_by_a_head(
         await until(lambda: s3.asked >= 2)
         s3.back = True
     assert {seen.method for seen in faults.seen} == {"HEAD"}
+
+
+async def test_a_probe_and_a_look_that_fail_by_a_fault_of_ours_end_no_read(
+    make_origin: MakeOrigin,
+    faults: FaultServer,
+    meter: CountingMeter,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("seeder.net.guards.PAUSE", 0)
+    bugs = ["ask", "look"]
+
+    def fail_once(owner: type, name: str, bug: str) -> None:
+        sound = getattr(owner, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if bug in bugs and (bug == "look" or options.get("probes")):
+                bugs.remove(bug)
+                raise KeyError(f"a bug in {bug}")
+            return sound(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, call)
+
+    fail_once(Attempts, "_ask", "ask")
+    fail_once(Presence, "_is_probe_due", "look")
+    origin = await make_origin(policy=POLICY)
+    s3 = Silent(faults)
+
+    async def come_back() -> None:
+        await until(lambda: not bugs and s3.probes > 0)
+        s3.back = True
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(come_back)
+            assert bytes(await read(origin, meter)) == PIECE
+    assert caplog.text.count("origin default: internal error") == 2
