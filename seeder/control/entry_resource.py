@@ -30,6 +30,7 @@ from seeder.control.operations import (
     ApiOperation,
     Nothing,
     OpenObject,
+    Problem,
     QueryObject,
 )
 from seeder.net.slices import Slices
@@ -243,7 +244,13 @@ class EntryResource(ABC):
         return self._described(name, HTTPStatus.ACCEPTED)
 
     def _followed(self, name: EntryName) -> Prefix | None:
-        return self._publisher.prefixes.find(name.ref) if name.is_followed else None
+        """Return the prefix whose objects are meant; Problem 503 while nobody knows them."""
+        prefix = self._publisher.prefixes.find(name.ref) if name.is_followed else None
+        if prefix is not None and not prefix.objects and prefix.listed_at is None:
+            why = f"{name.ref}: isn't listed yet, so nothing is known below it"
+            told = f"{why}{f' ({prefix.reason})' if prefix.reason else ''}; try again when it is"
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, told)
+        return prefix
 
     async def _warm_below(self, prefix: Prefix) -> None:
         slices = Slices()

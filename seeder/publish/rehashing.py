@@ -4,15 +4,19 @@ A prefix may have a hundred thousand objects. Their keys wait as they are; only 
 is have a task.
 """
 
+import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import replace
 
 import trio
 
+from seeder.net.guards import sparing_others
 from seeder.publish.keepers import Keepers
 from seeder.publish.makers import CLIMBS
 from seeder.torrent.objects import ObjectRef
+
+_LOG = logging.getLogger(__name__)
 
 REHASHED_AT_ONCE = 2 * CLIMBS
 """Objects that are looked at for it: while some are read, others ask S3 how they stand."""
@@ -78,12 +82,13 @@ class Rehashing:
 
     async def _make(self, ref: ObjectRef, prefix: ObjectRef | None, slots: trio.Semaphore) -> None:
         """Have one made anew; one that can't be for a while makes room, and tries on by itself."""
-        rounds = self._keepers.rehash(ref)
-        if rounds is not None:
-            await rounds.wait_look()
-            with trio.move_on_after(PATIENCE):
-                while rounds.looked.fault is not None and await rounds.wait_look():
-                    pass
+        with sparing_others(_LOG, "%s", ref):
+            rounds = self._keepers.rehash(ref)
+            if rounds is not None:
+                await rounds.wait_look()
+                with trio.move_on_after(PATIENCE):
+                    while rounds.looked.fault is not None and await rounds.wait_look():
+                        pass
         slots.release()
         if prefix is not None:
             self._under_way[prefix] -= 1

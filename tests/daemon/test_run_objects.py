@@ -10,7 +10,7 @@ from seeder.config.sections import Config
 from seeder.control import objects as resource
 from seeder.daemon.node import Node
 from tests.daemon.support import BODY, serving, until
-from tests.s3.fault_server import FaultServer
+from tests.s3.fault_server import FaultServer, error
 from tests.s3.objects_server import ObjectsServer
 
 ADDED = {"bucket": "quotes", "key": "sea/Hardy", "metainfo": ["build"]}
@@ -148,6 +148,17 @@ async def test_what_was_made_is_where_its_location_says(api: httpx.AsyncClient, 
     # Nothing is left of it that a client takes away as a step.
     assert not {".", ".."}.intersection(where.split("/"))
     assert (await api.get(where.removeprefix("/api/v1"))).json()["key"] == key
+
+
+async def test_what_is_below_a_prefix_is_not_hashed_or_warmed_before_it_is_known(
+    api: httpx.AsyncClient, faults: FaultServer
+) -> None:
+    faults.default = error(403, "AccessDenied")
+    assert (await api.post("/prefixes", json=SEA)).status_code == 201
+    for action in ("warm", "rehash"):
+        answer = await api.post(f"/prefixes/quotes/sea/:{action}")
+        refused(answer, 503, "quotes/sea/: isn't listed yet")
+    assert (await api.post("/prefixes/quotes/sea/:refresh")).status_code == 202
 
 
 async def test_the_whole_bucket_is_a_prefix(api: httpx.AsyncClient) -> None:
