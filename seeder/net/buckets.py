@@ -5,9 +5,9 @@ They refuse, or say how long it has to wait; those in `seeder.upload.rates` neve
 No I/O.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable
-from typing import NamedTuple
+from itertools import islice
+from typing import TypeAlias
 
 from seeder.net.addresses import networks_of
 
@@ -17,6 +17,16 @@ SHARES = {4: 1, 3: 16, 8: 1, 7: 4, 6: 16}
 A /56 is at most a home or an office, a /24 or /48 a campus or a cluster: of hundreds of hosts
 behind one, few ask at their full rate at a time.
 """
+_AT_ONCE = 64
+"""Where there are too many buckets, one in so many goes at once: a dictionary finds its first entry
+only past all those that were taken out before it."""
+
+
+_Buckets: TypeAlias = dict[bytes, float]
+"""When each is full again, by network, in the order in which they were used last."""
+_Level: TypeAlias = tuple[int, float, float, _Buckets]
+"""The networks of one size around addresses of one family: their keys' length in bytes, the seconds
+that a token takes to come back, and those that an empty bucket takes to be full."""
 
 
 class AddressLimiter:
@@ -26,8 +36,8 @@ class AddressLimiter:
     of each of them, or of none.
 
     A bucket is one number: the time at which it will be full again (the virtual scheduling form
-    of the leaky bucket, ITU-T I.371). A full one needs no memory, so the bucket that was used
-    longest ago makes room for a new one, among those of networks as large. A refusal makes no
+    of the leaky bucket, ITU-T I.371). A full one needs no memory, so the buckets that were used
+    longest ago make room for new ones, among those of networks as large. A refusal makes no
     bucket: nobody gets more of them than a wider network's tokens pay for, and so nobody pushes
     others out who hasn't many wide networks.
     """
@@ -35,18 +45,18 @@ class AddressLimiter:
     def __init__(self, rate: float, burst: float, *, most_addresses: int = 50_000) -> None:
         """Allow `rate` tokens a second in the long run and `burst` at once."""
         self._most = most_addresses
-        self._full_at = buckets = tuple(OrderedDict[bytes, float]() for _ in range(3))
-        """The buckets by the place of their network in `networks_of`."""
+        self._full_at: tuple[_Buckets, ...] = ({}, {}, {})
+        """By the place of their network in `networks_of`."""
         v4, v6 = (
             # The thousandth of a token keeps rounding from costing a whole one.
-            tuple(
-                _Level(
+            tuple[_Level, ...](
+                (
                     len(network),
                     1.0 / (rate * SHARES[len(network)]),
                     (burst * SHARES[len(network)] + 0.001) / (rate * SHARES[len(network)]),
                     full_at,
                 )
-                for network, full_at in zip(networks_of(bytes(length)), buckets, strict=False)
+                for network, full_at in zip(networks_of(bytes(length)), self._full_at, strict=False)
             )
             for length in (4, 16)
         )
@@ -58,17 +68,19 @@ class AddressLimiter:
             # The loop below for IPv4, written out: it is asked for each announce.
             (_, cost, depth, hosts), (width, cost_around, depth_around, sites) = self._v4
             site = address[:width]
-            full_at, full_around = hosts.get(address, now), sites.get(site, now)
-            full_at = (full_at if full_at > now else now) + tokens * cost
-            full_around = (full_around if full_around > now else now) + tokens * cost_around
-            if full_at - now <= depth and full_around - now <= depth_around:
-                hosts[address] = full_at
-                hosts.move_to_end(address)
-                sites[site] = full_around
-                sites.move_to_end(site)
-                if len(hosts) > self._most or len(sites) > self._most:
+            full_at, full_around = hosts.pop(address, 0.0), sites.pop(site, 0.0)
+            late = (full_at - now if full_at > now else 0.0) + tokens * cost
+            late_around = (full_around - now if full_around > now else 0.0) + tokens * cost_around
+            if late <= depth and late_around <= depth_around:
+                hosts[address], sites[site] = now + late, now + late_around
+                if not full_at or not full_around:
                     self._drop_oldest()
                 return True
+            if full_at > now:
+                hosts[address] = full_at
+            if full_around > now:
+                sites[site] = full_around
+            return False
         taken = []
         for length, cost, depth, buckets in self._levels[len(address)]:
             network = address[:length]
@@ -76,7 +88,7 @@ class AddressLimiter:
             full_at = (full_at if full_at > now else now) + tokens * cost
             if full_at - now > depth:
                 if network in buckets:
-                    buckets.move_to_end(network)
+                    buckets[network] = buckets.pop(network)
                 return False
             taken.append((buckets, network, full_at))
         self._book(taken)
@@ -102,27 +114,14 @@ class AddressLimiter:
     def _drop_oldest(self) -> None:
         for buckets in self._full_at:
             if len(buckets) > self._most:
-                buckets.popitem(last=False)
+                for network in list(islice(buckets, 1 + self._most // _AT_ONCE)):
+                    del buckets[network]
 
-    def _book(self, taken: Iterable[tuple[OrderedDict[bytes, float], bytes, float]]) -> None:
+    def _book(self, taken: Iterable[tuple[_Buckets, bytes, float]]) -> None:
         for buckets, network, full_at in taken:
+            buckets.pop(network, None)
             buckets[network] = full_at
-            buckets.move_to_end(network)
-            if len(buckets) > self._most:
-                buckets.popitem(last=False)
-
-
-class _Level(NamedTuple):
-    """The networks of one size around addresses of one family."""
-
-    length: int
-    """Of a network's key in bytes."""
-    cost: float
-    """Seconds that a token takes to come back."""
-    depth: float
-    """Seconds that an empty bucket takes to be full."""
-    full_at: OrderedDict[bytes, float]
-    """The buckets, those used longest ago first."""
+        self._drop_oldest()
 
 
 class TokenBucket:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.net.buckets import AddressLimiter
+from seeder.net.addresses import networks_of
+from seeder.net.buckets import SHARES, AddressLimiter
 from tests.tracker.announcing import packed
 
 A, B = packed("192.0.2.1"), packed("192.0.2.2")
@@ -91,6 +92,51 @@ def test_never_more_than_the_burst_and_the_rate(steps: list[float], start: float
         now += step
         admitted += limiter.admit(A, now)
         assert admitted <= 4 + 3 * (now - start) + 0.01
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["192.0.2.1", "192.0.2.2", "192.0.3.1", "2001:db8::1", "2001:db8:1::1"]
+            ),
+            st.sampled_from([1, 1, 2, 5]),
+            st.floats(0, 0.5),
+        ),
+        max_size=60,
+    )
+)
+def test_a_token_is_taken_of_every_network_around_an_address_or_of_none(
+    asked: list[tuple[str, int, float]],
+) -> None:
+    limiter, now, left = AddressLimiter(rate=2, burst=5), 0.0, dict[bytes, tuple[float, float]]()
+    for text, tokens, elapsed in asked:
+        now += elapsed
+        networks = networks_of(packed(text))
+        there = []
+        for network in networks:
+            most = 5.0 * SHARES[len(network)]
+            had, since = left.get(network, (most, now))
+            there.append(min(most, had + (now - since) * 2 * SHARES[len(network)]))
+        if any(abs(have - tokens) < 0.01 for have in there):
+            return  # it would be up to rounding
+        admitted = all(have > tokens for have in there)
+        assert limiter.admit(packed(text), now, tokens) == admitted
+        for network, have in zip(networks, there, strict=True):
+            left[network] = have - tokens * admitted, now
+
+
+def test_the_longest_quiet_go_first_also_where_many_come() -> None:
+    limiter = AddressLimiter(rate=0.001, burst=1, most_addresses=1000)
+    for number in range(900):
+        assert limiter.admit(bytes((16, number // 256, number % 256, 1)), 0.0)
+    # Refused, but seen.
+    assert not limiter.admit(bytes((16, 0, 0, 1)), 1.0)
+    for number in range(900):
+        assert limiter.admit(bytes((17, number // 256, number % 256, 1)), 2.0)
+        assert all(len(buckets) <= 1000 for buckets in limiter._full_at)
+    assert not limiter.admit(bytes((17, 0, 0, 1)), 3.0)
+    assert limiter.admit(bytes((16, 0, 1, 1)), 3.0)
 
 
 @pytest.mark.parametrize("now", [0.0, 1e6, 1.7e9])
