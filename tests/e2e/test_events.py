@@ -2,6 +2,8 @@
 
 import json
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ from tests.e2e.publishing import announce, origin, read_torrent, served_torrent
 from tests.e2e.s3 import Publisher
 from tests.e2e.server import Server
 from tests.support.objects import MIB, content
-from tests.support.processes import poll_until
+from tests.support.processes import poll_until, python_environment
 
 TOKEN = "a-token-of-24-characters"
 NASTY = "set/a b+c%20 ünï&x=1?y"
@@ -142,3 +144,13 @@ def test_s3s_notifications_hurry_by_a_queue(
     assert told_of["messages"]["unreadable"] == 0
     assert told_of["news"]["ignored"] == 0
     assert told_of["up"]
+    check = [sys.executable, "-m", "seeder.cli", "check", "--online", "-c", str(daemon.path)]
+    said = subprocess.run(
+        check,
+        env=python_environment(**localstack.environment()),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert "\nevents: uploads: ok, its messages may be received, deleted and hidden\n" in said
