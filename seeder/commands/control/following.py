@@ -22,6 +22,8 @@ _LOOK = 0.5
 """Seconds between two looks."""
 _UNTIL_MENDED = 60.0
 """Seconds for which S3 may be away; the node tries again after it, too."""
+_SETTLING = 3.0
+"""Seconds in which what leaves the memory and isn't on disk yet may be counted in neither."""
 _NO_MORE = "and no more comes: the cache may be too small (cache.disk, cache.memory)"
 _READY = (State.SERVING, State.DUPLICATE, State.EMBARGOED)
 
@@ -40,8 +42,8 @@ class Progressed:
     is_done: bool = False
     fault: str | None = None
     """What is wrong."""
-    is_final: bool = False
-    """Whether that stays so, and isn't worth waiting for."""
+    patience: float | None = None
+    """Seconds for which that may be so before it is given up; None: as long as S3 may be away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def follow(client: ControlClient, target: Target, goal: Goal, before: Row) -> tu
             if standing.fault is None:
                 wrong_since = None
                 progress.show(standing.text, standing.kind)
-            elif standing.is_final or now - (wrong_since := wrong_since or now) >= _UNTIL_MENDED:
+            elif now - (wrong_since := wrong_since or now) >= _patience(standing):
                 raise ControlFailed(_of(target, standing.fault))
             else:
                 progress.show(f"{standing.fault}; the node tries again", standing.fault)
@@ -122,6 +124,10 @@ def follow(client: ControlClient, target: Target, goal: Goal, before: Row) -> tu
         raise
     finally:
         progress.close()
+
+
+def _patience(standing: Progressed) -> float:
+    return _UNTIL_MENDED if standing.patience is None else standing.patience
 
 
 def _of(target: Target, fault: str) -> str:
@@ -153,7 +159,7 @@ def _torrent(found: Row, _: AnswerBefore | None = None) -> Progressed:
     if state in _READY:
         return Progressed(state if not reason else f"{state}: {reason}", is_done=True)
     if state in (State.FAILED, UNFIT):
-        return Progressed(state, fault=str(reason or state), is_final=True)
+        return Progressed(state, fault=str(reason or state), patience=0.0)
     if state == State.FAULTY or (state == State.WAITING and reason and reason != MADE_ELSEWHERE):
         return Progressed(state, fault=str(reason or state))
     progress, rate, left = found.get("progress"), found.get("rate"), found.get("time_left")
@@ -190,7 +196,7 @@ def _cache(found: Row, _: AnswerBefore | None = None) -> Progressed:
     if not found["seeded_here"]:
         others = ", ".join(found["seeded_by"])
         return Progressed(f"left to the nodes that seed it: {others}", is_done=True)
-    return Progressed(text, fault=f"{text}, {_NO_MORE}", is_final=True)
+    return Progressed(text, fault=f"{text}, {_NO_MORE}", patience=_SETTLING)
 
 
 def _cache_below(rows: Iterable[Row]) -> Progressed:
@@ -220,8 +226,8 @@ def _listing(found: Row, asked: AnswerBefore) -> Progressed:
     if found["looked_at"] is None or not asked.is_looked_at(found):
         return Progressed("being listed", kind="listing")
     if found["look_fault"]:
-        is_final = found["state"] == State.FAILED
-        return Progressed("", fault=found["look_fault"], is_final=is_final)
+        patience = 0.0 if found["state"] == State.FAILED else None
+        return Progressed("", fault=found["look_fault"], patience=patience)
     text = f"listed, {counted(found['objects'] or 0, 'object')}"
     return Progressed(f"{text}: {found['reason']}" if found["reason"] else text, is_done=True)
 

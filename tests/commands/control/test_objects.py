@@ -272,12 +272,23 @@ async def test_warm_waits_until_all_of_it_is_cached(ask: Ask, node: ScriptedNode
     )
 
 
-async def test_a_cache_that_is_too_small_ends_the_wait(ask: Ask, node: ScriptedNode) -> None:
+async def test_a_cache_that_is_too_small_ends_the_wait(
+    ask: Ask, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_SETTLING", 0.0)
     node.on("POST /objects/quotes/x:warm", answer(an_object("x"), 202))
     node.on("GET /objects/quotes/x", answer(an_object("x", cached_bytes=1024)))
     result = await ask("warm", "quotes/x", "--wait")
     assert result.code == 1
     assert "1.00 KiB of 4.00 KiB in the cache, 25%, and no more comes" in result.err
+
+
+async def test_pieces_on_their_way_to_the_disk_are_waited_for(ask: Ask, node: ScriptedNode) -> None:
+    node.on("POST /objects/quotes/x:warm", answer(an_object("x"), 202))
+    node.on(
+        "GET /objects/quotes/x", answer(an_object("x", cached_bytes=1024)), answer(an_object("x"))
+    )
+    assert (await ask("warm", "quotes/x", "--wait")).code == 0
 
 
 async def test_a_cache_that_waits_for_something_says_for_what(ask: Ask, node: ScriptedNode) -> None:
