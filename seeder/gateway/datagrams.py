@@ -1,7 +1,7 @@
 """The tracker over UDP (BEP 15): the same swarms, limits and tallies as /announce and /scrape have.
 
 What comes here may have a forged address. Until it names a connection id, it gets 16 bytes for 16,
-and nothing of it is kept but in a limit of its own.
+and nothing of it is kept but in a limit of its own, and for a minute the id that it was given.
 """
 
 import logging
@@ -17,7 +17,7 @@ from seeder.gateway.clients import Clients
 from seeder.http.messages import SentMeter
 from seeder.net.buckets import AddressLimiter
 from seeder.net.datagrams import Datagram, Datagrams
-from seeder.tracker.announce import DENIED, AnnounceEvent
+from seeder.tracker.announce import DENIED, AnnounceRequest
 from seeder.tracker.datagrams import (
     LARGEST_REQUEST,
     LONGEST_REPLY,
@@ -44,7 +44,6 @@ CONNECTS_PER_SECOND, CONNECTS_AT_ONCE = 50.0, 1000.0
 _STALE = "connection id expired, connect again"
 _TOO_OFTEN = "too many requests from your address"
 _NO_PORT = "port must be a number from 1 to 65535"
-_ENDINGS = (AnnounceEvent.STOPPED, AnnounceEvent.COMPLETED)
 
 
 class TrackerDatagrams:
@@ -85,60 +84,58 @@ class TrackerDatagrams:
                     taken += max(len(batch), 1)
                     now, ids_now = self._clock(), self._ids_clock()
                     for datagram in batch:
-                        self._answer(datagrams, datagram, now, ids_now)
+                        try:
+                            answer = self.answer(datagram, now, ids_now)
+                            if answer is not None:
+                                datagrams.reply(datagram.place, answer)
+                        except Exception:
+                            # A fault of ours in one answer: the others must not pay for it.
+                            client = ip_address(datagram.source)
+                            _LOG.exception("a datagram of %s: internal error", client)
                     sent += datagrams.send()
             finally:
                 self._meter.protocol(sent)
 
-    def _answer(self, datagrams: Datagrams, datagram: Datagram, now: float, ids_now: float) -> None:
-        try:
-            answer = self.answer(datagram, now, ids_now)
-            if answer is not None:
-                datagrams.reply(datagram.place, answer)
-        except Exception:
-            # A fault of ours in one answer: the others must not pay for it.
-            _LOG.exception("a datagram of %s: internal error", ip_address(datagram.source))
-
     def answer(self, datagram: Datagram, now: float, ids_now: float) -> bytes | None:
         """Return the reply to a datagram that came at a time of both clocks; None: it gets none."""
-        request = parse_datagram(datagram.data)
+        data, client, local, _ = datagram
+        request = parse_datagram(data)
         if request is None:
             return None
-        client = datagram.source
         if isinstance(request, ConnectRequest):
             if not self._connects.admit(client, now):
                 return None
             return encode_connected(request.transaction, self.ids.issue(client, ids_now))
         if not self.ids.is_good(request.connection, client, ids_now):
-            return encode_refused(request.transaction, _STALE, most=len(datagram.data))
+            return encode_refused(request.transaction, _STALE, most=len(data))
         if isinstance(request, DatagramAnnounce):
-            answer, outcome = self._announce(request, datagram, now)
-            self._tallies.announces[request.announce.event.word, outcome] += 1
+            _, transaction, announce = request
+            answer, outcome = self._announce(transaction, announce, client, local, now)
+            self._tallies.announces[announce.event.word, outcome] += 1
         else:
             answer, outcome = self._scrape(request, client, now)
             self._tallies.scrapes[outcome] += 1
         return answer
 
     def _announce(
-        self, request: DatagramAnnounce, datagram: Datagram, now: float
+        self, transaction: int, announce: AnnounceRequest, client: bytes, local: bytes, now: float
     ) -> tuple[bytes, AnnounceOutcome]:
         """Answer an announce; the end of a download is taken even from who asks too often."""
-        announce, client = request.announce, datagram.source
         if not self._door.is_open and self._door.turns_away(client):
-            return encode_refused(request.transaction, DENIED), "denied"
+            return encode_refused(transaction, DENIED), "denied"
         if not self._clients.admit(client, 1, now):
             # Whether a passkey is good isn't looked at for them.
-            if announce.event not in _ENDINGS or announce.passkey:
-                return encode_refused(request.transaction, _TOO_OFTEN), "too-often"
+            if not (announce.event.stops or announce.event.completes) or announce.passkey:
+                return encode_refused(transaction, _TOO_OFTEN), "too-often"
             announce = announce._replace(numwant=0)
-        if not announce.port and announce.event is not AnnounceEvent.STOPPED:
-            return encode_refused(request.transaction, _NO_PORT), "malformed"
+        if not announce.port and not announce.event.stops:
+            return encode_refused(transaction, _NO_PORT), "malformed"
         self._clients.hidden.announced(client, announce)
         try:
-            found = self._swarms.announce(announce, client, datagram.local, now)
+            found = self._swarms.announce(announce, client, local, now)
         except AnnounceError as refusal:
-            return encode_refused(request.transaction, refusal.reason), "unknown-torrent"
-        return encode_announced(request.transaction, found), "answered"
+            return encode_refused(transaction, refusal.reason), "unknown-torrent"
+        return encode_announced(transaction, found), "answered"
 
     def _scrape(
         self, request: DatagramScrape, client: bytes, now: float

@@ -40,6 +40,10 @@ _V4_SENDER = 16
 """Bytes of a `struct sockaddr_in`."""
 
 
+# The constructor that a named tuple has takes twice as long.
+_new = tuple.__new__
+
+
 class _Piece(ctypes.Structure):
     """The system's `struct iovec`."""
 
@@ -170,7 +174,7 @@ class Datagrams:
         many hosts at once (broadcast, multicast): one forged datagram would have all of them
         answer. OSError when the socket is broken.
         """
-        batch, only = self._in, self._only
+        batch, only, is_v6 = self._in, self._only, self._is_v6
         batch.refresh()
         count = self._recvmmsg(
             self._sock.fileno(), batch.messages, BATCH, socket.MSG_DONTWAIT, None
@@ -184,11 +188,12 @@ class Datagrams:
         found, data, size, start = [], batch.data, batch.size, 0
         lengths = batch.lengths_in[:count].tolist()
         senders = self._name.iter_unpack(self._senders[: count * _NAME])
-        for place, ((port, sender), length) in enumerate(zip(senders, lengths, strict=True)):
+        for place, (port, sender) in enumerate(senders):
             local = only or self._local(place)
             if port and local is not None:
-                source = unmapped(sender) if self._is_v6 else sender
-                found.append(Datagram(data[start : start + length].tobytes(), source, local, place))
+                source = unmapped(sender) if is_v6 else sender
+                received = data[start : start + lengths[place]].tobytes()
+                found.append(_new(Datagram, (received, source, local, place)))
             start += size
         return found
 

@@ -10,12 +10,7 @@ from itertools import islice
 from math import inf
 from operator import sub
 
-from seeder.tracker.announce import (
-    LARGEST_COUNT,
-    PEER_ID_LENGTH,
-    AnnounceEvent,
-    AnnounceRequest,
-)
+from seeder.tracker.announce import LARGEST_COUNT, PEER_ID_LENGTH, AnnounceRequest
 from seeder.tracker.belief import Belief
 from seeder.tracker.counters import ClaimCounter, ClaimsOfGroup, GroupCounter
 from seeder.tracker.past import PastRoom
@@ -128,12 +123,11 @@ class Claims:
         number = sessions.of_peer[peer]
         if (
             request.downloaded != sessions.downloaded[number]
-            or request.event is AnnounceEvent.COMPLETED
+            or request.event.completes
             or (sessions.flags[number] & UNSURE and request.left)
         ):
             return False
-        name = session_name(request.peer_id, request.key, endpoint)
-        return sessions.renew(number, name, endpoint, now)
+        return sessions.renew(number, request.peer_id, request.key, endpoint, now)
 
     def note(
         self, request: AnnounceRequest, endpoint: bytes, now: float, peer: int = -1
@@ -163,10 +157,10 @@ class Claims:
             self._count_upload(number, request, self.by_group.at(endpoint[:-2]))
         flags, event = sessions.flags[number], request.event
         unsure = flags & UNSURE > 0
-        if unsure and (request.left or event is AnnounceEvent.COMPLETED):
+        if unsure and (request.left or event.completes):
             # Who lacks something hasn't completed before; a seed may have, in an earlier run.
             sessions.flags[number] = flags & ~UNSURE
-        if event is not AnnounceEvent.COMPLETED or flags & COMPLETED:
+        if not event.completes or flags & COMPLETED:
             return number, False
         return number, self._complete(number, request, endpoint, now, unsure)
 
@@ -191,7 +185,7 @@ class Claims:
         """Tell whether another node of the cluster is to count that a session has completed."""
         sessions = self.sessions
         return (
-            request.event is AnnounceEvent.COMPLETED
+            request.event.completes
             and not sessions.flags[number] & COMPLETED
             and self._is_whole(request)
             and self._counts is not None
@@ -264,7 +258,7 @@ class Claims:
                     self._told[_BYTES] += counted
                     self.account.delivered_claimed(counted)
                     self._count_by_group(endpoint[:-2], counted)
-        elif growth < 0 and request.event is AnnounceEvent.STARTED:
+        elif growth < 0 and request.event.starts:
             sessions.downloaded[number] = downloaded
             sessions.claimed[number] = 0
 

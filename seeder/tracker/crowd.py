@@ -17,9 +17,9 @@ class Crowd:
     """Peers with endpoints of one length in random order, so that any run is a random sample.
 
     A newcomer changes places with a random peer (the inside-out shuffle of Fisher and Yates), a
-    leaver's place goes to the last one, and a peer that announces again is put elsewhere. All
-    endpoints lie in one piece of memory, so that a sample is a slice of it, in the form of the
-    reply.
+    leaver's place goes to the last one, and of the peers that announce again some are put
+    elsewhere. All endpoints lie in one piece of memory, so that a sample is a slice of it, in the
+    form of the reply.
 
     Peers are known by their numbers, of which each is in one crowd at most.
     """
@@ -101,28 +101,31 @@ class Crowd:
         place = self._places[other] = self._places[number]
         self.numbers[place] = other
 
-    def sample(self, count: int, *, without: int) -> bytearray:
+    def sample(self, count: int, without: int = -1) -> bytearray:
         """Return up to `count` random endpoints end to end, none twice.
 
         That of the peer `without` is never among them; -1 is nobody.
         """
-        endpoints, stride, numbers = self._endpoints, self._stride, self.numbers
-        total, place, present = len(numbers), 0, False
+        numbers, stride = self.numbers, self._stride
+        total = others = len(numbers)
         if without >= 0:
             # As `in` has it; a call is dear here.
             place = self._places[without]
-            present = place < total and numbers[place] == without
-        count = min(count, total - present)
+            if place < total and numbers[place] == without:
+                others -= 1
+        count = count if count < others else others
         if count <= 0:
             return bytearray()
-        start = int(self._rng.random() * total) * stride
-        length = (count + present) * stride
-        run = endpoints[start : start + length]
-        if len(run) < length:
-            run += endpoints[: length - len(run)]
-        if present:
-            cut = (place * stride - start) % len(endpoints)
-            # If it isn't in the run, the last one is one too many.
-            cut = min(cut, length - stride)
-            del run[cut : cut + stride]
+        start = int(self._rng.random() * total)
+        end, cut = start + count, total
+        if others < total:
+            # So far behind the start it is, perhaps in the run, which then is longer by one.
+            cut = (place - start) % total
+            if cut < count:
+                end += 1
+        run = self._endpoints[start * stride : end * stride]
+        if end > total:
+            run += self._endpoints[: (end - total) * stride]
+        if cut < count:
+            del run[cut * stride : (cut + 1) * stride]
         return run

@@ -11,6 +11,7 @@ No I/O.
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from math import inf
 from struct import Struct
 from typing import NamedTuple, TypeAlias
 
@@ -32,7 +33,8 @@ LARGEST_REQUEST = 16 + MOST_SCRAPED * SHA1_LENGTH
 MOST_ENDPOINTS = {V4_ENDPOINT: 200, V6_ENDPOINT: 66}
 """In a reply, by an endpoint's bytes: the smallest MTU that is met (IPv6's of 1280 bytes, and
 tunnels' of some 1400 for IPv4) takes it in one piece."""
-LONGEST_REPLY = 20 + max(length * most for length, most in MOST_ENDPOINTS.items())
+_MOST_V4, _MOST_V6 = (length * most for length, most in MOST_ENDPOINTS.items())
+LONGEST_REPLY = 20 + max(_MOST_V4, _MOST_V6)
 """Bytes; scrapes have shorter ones."""
 EPOCH = 60.0
 """Seconds for which connection ids are made with one number."""
@@ -42,7 +44,9 @@ EPOCHS = 4
 _MAGIC = 0x41727101980
 _CONNECT, _ANNOUNCE, _SCRAPE, _ERROR = range(4)
 _HEAD = Struct(">QII")
-_REQUEST = Struct(">16x20s20sqqqI4x4siH")
+_REQUEST = Struct(">QII20s20sqqqI4x4siH")
+_ANNOUNCE_LENGTH = _REQUEST.size
+"""Bytes, without options."""
 _NO_KEY = bytes(4)
 _CONNECTED = Struct(">IIQ")
 _REPLY = Struct(">IIIII")
@@ -55,9 +59,12 @@ _EVENTS = (
     AnnounceEvent.STOPPED,
     AnnounceEvent.PAUSED,
 )
+_NO_EVENT = AnnounceEvent.NONE
 _LARGEST = 2**32 - 1
 # To make one takes a hundred times as long as to find it.
 _info_hash = lru_cache(maxsize=1024)(InfoHash)
+# The constructor that a named tuple has takes twice as long.
+_new = tuple.__new__
 _END, _NOTHING, _URL_DATA = range(3)
 _KEYED_PATH = b"/announce/"
 
@@ -93,61 +100,89 @@ class ConnectionIds:
     The number goes up each minute, and its last two bits are the id's, so that one code is made to
     check one. Nodes with one secret take each other's ids, as far as their clocks agree.
 
-    To make a code takes as long as a quarter of the rest of an announce, so those that have proven
-    an address of late are remembered, in two halves: what is in neither was proven too long ago.
+    To make a code takes as long as a tenth of an announce, so those that are issued or found good
+    are remembered until the number goes up. No id can become stale before.
     """
 
     def __init__(self, secret: bytes, *, most: int = 20_000) -> None:
-        """Remember up to `most` that have proven an address."""
-        self.secret = secret
-        """16 to 64 random bytes. May be replaced; ids of earlier ones are stale then, but for those
-        that have proven their address."""
+        """Remember up to `most` that were issued, and as many that were found good."""
         self.shared = False
         """Whether other nodes have the secret, too: their clocks may be a minute ahead."""
-        self._most = most // 2
-        self._proven: dict[bytes, int] = {}
-        """The last one of an address."""
-        self._proven_before: dict[bytes, int] = {}
+        self._secret = secret
+        self._most = most
+        self._epoch = 0
+        """The number for now, from `_begin` up to, not including, `_end` (s)."""
+        self._begin = self._end = -inf
+        self._issued: dict[bytes, int] = {}
+        """What each address was given since then. Anybody may ask in any address's name."""
+        self._good: dict[bytes, int] = {}
+        """What each has named since then, rightly: it is that address."""
+
+    @property
+    def secret(self) -> bytes:
+        """16 to 64 random bytes. May be replaced; ids of earlier ones are stale then, but for those
+        that are remembered as good."""
+        return self._secret
+
+    @secret.setter
+    def secret(self, secret: bytes) -> None:
+        self._secret = secret
+        self._issued = {}
 
     def issue(self, address: bytes, now: float) -> int:
         """Return the id of a packed address at the time `now` (s)."""
-        return self._made(address, int(now / EPOCH))
+        if not self._begin <= now < self._end:
+            self._turn_to(now)
+        issued = self._issued.get(address)
+        if issued is None:
+            issued = self._made(address, self._epoch)
+            if len(self._issued) >= self._most:
+                self._issued = {}
+            self._issued[address] = issued
+        return issued
 
     def is_good(self, connection: int, address: bytes, now: float) -> bool:
         """Tell whether an id was issued to a packed address in the last two minutes or so."""
-        epoch = int(now / EPOCH)
-        age = (epoch - connection) % EPOCHS
+        if not self._begin <= now < self._end:
+            self._turn_to(now)
+        if connection == self._good.get(address):
+            return True
+        age = (self._epoch - connection) % EPOCHS
         if age == EPOCHS - 1:
             if not self.shared:
                 return False
             age = -1  # of a node whose clock is ahead; or it is stale, and isn't the next one's
-        issued = epoch - age
-        # The same id may be another one four minutes later.
-        proof = connection + (issued << 64)
-        if self._proven.get(address) == proof:
-            return True
-        if self._proven_before.get(address) != proof and connection != self._made(address, issued):
+        made = self._issued.get(address) if not age else None
+        if made is None:
+            made = self._made(address, self._epoch - age)
+        if connection != made:
             return False
-        self._proven[address] = proof
-        if len(self._proven) >= self._most:
-            self._proven_before, self._proven = self._proven, {}
+        if len(self._good) >= self._most:
+            self._good = {}
+        self._good[address] = made
         return True
+
+    def _turn_to(self, now: float) -> None:
+        """Take the number of a time for now, and remember no id from before."""
+        self._epoch = int(now // EPOCH)
+        self._begin, self._end = self._epoch * EPOCH, (self._epoch + 1) * EPOCH
+        self._issued, self._good = {}, {}
 
     def _made(self, address: bytes, epoch: int) -> int:
         what = epoch.to_bytes(8, "big", signed=True) + address
-        code = blake2b(what, digest_size=8, key=self.secret).digest()
+        code = blake2b(what, digest_size=8, key=self._secret).digest()
         return int.from_bytes(code, "big") & -EPOCHS | epoch % EPOCHS
 
 
 def parse_datagram(data: bytes) -> DatagramRequest | None:
     """Return what a datagram asks for; None if it is no request, and gets no reply."""
+    if len(data) >= _ANNOUNCE_LENGTH and (announce := _parse_announce(data)) is not None:
+        return announce
     if len(data) < _HEAD.size:
         return None
     connection, action, transaction = _HEAD.unpack_from(data)
-    if action == _ANNOUNCE:
-        return _parse_announce(connection, transaction, data)
     if action == _CONNECT:
-        return ConnectRequest(transaction) if connection == _MAGIC else None
+        return _new(ConnectRequest, (transaction,)) if connection == _MAGIC else None
     if action == _SCRAPE:
         whole = (len(data) - _HEAD.size) // SHA1_LENGTH
         starts = range(_HEAD.size, _HEAD.size + SHA1_LENGTH * min(whole, MOST_SCRAPED), SHA1_LENGTH)
@@ -156,27 +191,38 @@ def parse_datagram(data: bytes) -> DatagramRequest | None:
     return None
 
 
-def _parse_announce(connection: int, transaction: int, data: bytes) -> DatagramAnnounce | None:
-    if len(data) < _REQUEST.size:
+def _parse_announce(data: bytes) -> DatagramAnnounce | None:
+    (
+        connection,
+        action,
+        transaction,
+        info_hash,
+        peer_id,
+        downloaded,
+        left,
+        uploaded,
+        event,
+        key,
+        numwant,
+        port,
+    ) = _REQUEST.unpack_from(data)
+    if action != _ANNOUNCE:
         return None
-    info_hash, peer_id, downloaded, left, uploaded, event, key, numwant, port = (
-        _REQUEST.unpack_from(data)
-    )
     # As by HTTP, a negative amount says nothing.
-    announce = AnnounceRequest(
+    announce = (
         _info_hash(info_hash),
         peer_id,
         port,
         downloaded if downloaded > 0 else 0,
         left if left >= 0 else None,
-        _EVENTS[event] if event < len(_EVENTS) else AnnounceEvent.NONE,
+        _EVENTS[event] if event < len(_EVENTS) else _NO_EVENT,
         numwant if numwant >= 0 else None,
         True,
         key if key != _NO_KEY else b"",
         uploaded if uploaded > 0 else 0,
-        _passkey(data) if len(data) > _REQUEST.size else b"",
+        _passkey(data) if len(data) > _ANNOUNCE_LENGTH else b"",
     )
-    return DatagramAnnounce(connection, transaction, announce)
+    return _new(DatagramAnnounce, (connection, transaction, _new(AnnounceRequest, announce)))
 
 
 def _passkey(data: bytes) -> bytes:
@@ -184,7 +230,7 @@ def _passkey(data: bytes) -> bytes:
 
     The path may come in several pieces, and ends at its query.
     """
-    at, path = _REQUEST.size, b""
+    at, path = _ANNOUNCE_LENGTH, b""
     while at < len(data) and (kind := data[at]) != _END:
         at += 1
         if kind == _NOTHING:
@@ -206,10 +252,13 @@ def encode_connected(transaction: int, connection: int) -> bytes:
 
 def encode_announced(transaction: int, reply: AnnounceReply) -> bytes:
     """Return the reply to an announce, with the endpoints of the asker's address family."""
-    length = V4_ENDPOINT if len(reply.source) + 2 == V4_ENDPOINT else V6_ENDPOINT
-    peers = reply.peers if length == V4_ENDPOINT else reply.peers6
-    head = _REPLY.pack(_ANNOUNCE, transaction, reply.interval, reply.incomplete, reply.complete)
-    return head + peers[: length * MOST_ENDPOINTS[length]]
+    source, complete, incomplete, _, interval, _, peers, peers6 = reply
+    most = _MOST_V4
+    if len(source) + 2 == V6_ENDPOINT:
+        peers, most = peers6, _MOST_V6
+    if len(peers) > most:
+        peers = peers[:most]
+    return _REPLY.pack(_ANNOUNCE, transaction, interval, incomplete, complete) + peers
 
 
 def encode_scraped(transaction: int, counts: Iterable[ScrapeCounts]) -> bytes:

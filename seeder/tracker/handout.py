@@ -26,6 +26,8 @@ Choice: TypeAlias = tuple[list[bytes | bytearray], list[bytes | bytearray]]
 
 _Row: TypeAlias = tuple[tuple[Crowd, Crowd], tuple[Crowd, Crowd]]
 """[IPv6][wants nothing]: seeds and partial seeds (BEP 21) are of no use to each other."""
+_Step: TypeAlias = tuple[list[_Row], int, int]
+"""Rows, and how many seeds and leechers come from them."""
 _LENGTHS = (V4_ENDPOINT, V6_ENDPOINT)
 NOBODY: Handout = (b"", b"")
 
@@ -38,6 +40,10 @@ class OwnPlace(Enum):
     """When the other peers don't fill the handout."""
     ALONE = "alone"
     """When there is no other peer to hand out."""
+
+
+_ALWAYS = OwnPlace.ALWAYS
+"""To find a member of an enum takes long in Python 3.11."""
 
 
 class Stand(IntEnum):
@@ -127,74 +133,51 @@ class Stands:
         leechers; then our seeder; then leechers. A seed gets leechers, and our seeder if `own` is
         passed. With OwnPlace.SPARE or ALONE our seeder isn't chosen here.
         """
-        near = len(asker) == V6_ENDPOINT
-        chosen: Choice = ([], [])
-        ours = own[:count] if own and place is OwnPlace.ALWAYS else ()
+        row = self._rows[0]
+        ours = own[:count] if own and place is _ALWAYS else ()
         count -= len(ours)
-        if not self._private and not self.are_deep:
-            self._choose_of_row(
-                chosen, self._rows[0], near, count, ours, wants_nothing=wants_nothing, asker=number
-            )
-            return chosen
-        rows = self._rows_for(asker) if self._private else [[row] for row in self._rows]
-        if len(rows) == len(rows[0]) == 1:
-            self._choose_of_row(
-                chosen, rows[0][0], near, count, ours, wants_nothing=wants_nothing, asker=number
-            )
-            return chosen
-        steps = _steps(
-            rows, number, count, ours=len(ours), wants_nothing=wants_nothing, trust=trust
-        )
-        for group, seeds, _ in steps:
-            _choose(chosen, group, near, True, seeds, asker=number)
-        add(chosen, ours)
-        for group, _, leechers in steps:
-            _choose(chosen, group, near, False, leechers, asker=number)
-        return chosen
-
-    def _choose_of_row(
-        self,
-        chosen: Choice,
-        row: _Row,
-        near: bool,
-        count: int,
-        ours: Sequence[bytes],
-        *,
-        wants_nothing: bool,
-        asker: int,
-    ) -> None:
-        """Choose up to `count` peers, and ours, where there is but one row: nearly always.
-
-        It does what the steps below would, with fewer calls, which are dear here.
-        """
-        (leechers, seeds), (far_leechers, far_seeds) = row[near], row[not near]
-        numbers = leechers.numbers
-        others = len(numbers) + len(far_leechers.numbers)
-        if asker >= 0 and others:
-            # As `in` has it.
-            at = self._places[asker]
-            others -= at < len(numbers) and numbers[at] == asker
+        if self._private or self.are_deep:
+            rows = self._rows_for(asker) if self._private else [[row] for row in self._rows]
+            if not len(rows) == len(rows[0]) == 1:
+                steps = _steps(
+                    rows, number, count, ours=len(ours), wants_nothing=wants_nothing, trust=trust
+                )
+                return _choose_by_steps(steps, asker, ours, number)
+            row = rows[0][0]
+        # There is but one row, as nearly always. What follows does what the steps would, with fewer
+        # calls, which are dear here.
+        is_v4 = len(asker) == V4_ENDPOINT
+        (leechers, seeds), (far_leechers, far_seeds) = row if is_v4 else row[::-1]
+        runs: list[bytes | bytearray] = []
+        far_runs: list[bytes | bytearray] = []
+        chosen = (runs, far_runs) if is_v4 else (far_runs, runs)
         if not wants_nothing:
-            wanted = max(count // 2, count - others)
-            if wanted > 0 and seeds.numbers:
-                run = seeds.sample(wanted, without=asker)
-                chosen[near].append(run)
-                some = len(run) // _LENGTHS[near]
+            wanted = count // 2
+            others = len(leechers.numbers) + len(far_leechers.numbers)
+            if others <= count - wanted:
+                # So few that it matters whether the asker is one of them.
+                others -= number >= 0 and number in leechers
+                wanted = max(wanted, count - others)
+            size = len(seeds.numbers)
+            if size and wanted > 0:
+                runs.append(seeds.sample(wanted))
+                some = wanted if wanted < size else size
                 wanted -= some
                 count -= some
-            if wanted > 0 and far_seeds.numbers:
-                run = far_seeds.sample(wanted, without=-1)
-                chosen[not near].append(run)
-                count -= len(run) // _LENGTHS[not near]
-        for endpoint in ours:
-            chosen[len(endpoint) == V6_ENDPOINT].append(endpoint)
-        if count > 0 and others:
-            if numbers:
-                run = leechers.sample(count, without=asker)
-                chosen[near].append(run)
-                count -= len(run) // _LENGTHS[near]
-            if count > 0 and far_leechers.numbers:
-                chosen[not near].append(far_leechers.sample(count, without=-1))
+            size = len(far_seeds.numbers)
+            if size and wanted > 0:
+                far_runs.append(far_seeds.sample(wanted))
+                count -= wanted if wanted < size else size
+        if ours:
+            add(chosen, ours)
+        if count > 0 and leechers.numbers:
+            run = leechers.sample(count, number)
+            runs.append(run)
+            if far_leechers.numbers:
+                count -= len(run) // len(asker)
+        if count > 0 and far_leechers.numbers:
+            far_runs.append(far_leechers.sample(count))
+        return chosen
 
     def _rows_for(self, asker: bytes) -> list[list[_Row]]:
         """Return each row, with what stands beside it for one like the asker."""
@@ -207,6 +190,19 @@ class Stands:
         return rows
 
 
+def _choose_by_steps(
+    steps: Sequence[_Step], asker: bytes, ours: Sequence[bytes], number: int
+) -> Choice:
+    chosen: Choice = ([], [])
+    near = len(asker) == V6_ENDPOINT
+    for group, seeds, _ in steps:
+        _choose(chosen, group, near, True, seeds, asker=number)
+    add(chosen, ours)
+    for group, _, leechers in steps:
+        _choose(chosen, group, near, False, leechers, asker=number)
+    return chosen
+
+
 def _steps(
     rows: list[list[_Row]],
     asker: int,
@@ -215,7 +211,7 @@ def _steps(
     ours: int,
     wants_nothing: bool,
     trust: Trust,
-) -> list[tuple[list[_Row], int, int]]:
+) -> list[_Step]:
     """Return how many seeds and leechers come from which rows, `count` in all at most."""
     if trust is Trust.MIDDLE_MIXED:
         front, middle, *rest = rows

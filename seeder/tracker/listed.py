@@ -18,7 +18,9 @@ from seeder.tracker.lookup import Lookup
 
 COMPLETE, WANTS_NOTHING, KNOWN = 1, 2, 4
 """Flags of a peer: it has everything; it is a seed, or a partial seed (BEP 21); it, or another peer
-of its address in its place, came to our seeder."""
+of its address in its place, came to our seeder. Who has everything wants nothing."""
+SAID = COMPLETE | WANTS_NOTHING
+"""What peers say of themselves."""
 _V6, _ALONE = 8, 16
 _PADDING = bytes(V6_ENDPOINT - V4_ENDPOINT)
 _V4_WIDEST, _V6_WIDEST = (len(networks_of(bytes(length))[-1]) for length in (4, 16))

@@ -23,6 +23,8 @@ from seeder.tracker.listed import KNOWN, WANTS_NOTHING, ListedPeers
 from seeder.tracker.locality import GroupedCrowd, GroupedStands
 
 _Crowd: TypeAlias = Crowd | GroupedCrowd
+_FRONT = Stand.FRONT
+"""To find a member of an enum takes long in Python 3.11."""
 MOST_OF_SWARM = 0.1
 """Share of a swarm that one network may have before the middle stops being as good as the front."""
 
@@ -252,7 +254,7 @@ class Neighbours:
     def stand_of(self, number: int, endpoint: bytes) -> Stand:
         """Return where a peer belongs."""
         if not self._large or self._peers.flags[number] & KNOWN:
-            return Stand.FRONT
+            return _FRONT
         network = self._large.get(networks_of(endpoint[:-2])[-1])
         return Stand.FRONT if network is None else network.stand
 

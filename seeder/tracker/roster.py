@@ -24,7 +24,7 @@ from seeder.tracker.handout import (
     size_of,
 )
 from seeder.tracker.journal import Remembered
-from seeder.tracker.listed import COMPLETE, WANTS_NOTHING, ListedPeers
+from seeder.tracker.listed import COMPLETE, SAID, WANTS_NOTHING, ListedPeers
 from seeder.tracker.locality import GroupedStands
 from seeder.tracker.neighbours import Neighbours
 from seeder.tracker.policy import SwarmPolicy
@@ -32,8 +32,12 @@ from seeder.tracker.rooms import Room
 from seeder.tracker.saved import SavedPeer
 from seeder.tracker.sessions import key_of
 
+STIRRED = 4
+"""Of so many peers that announce again, one is put elsewhere in its crowd."""
 MOST_LOOKED_AT = 400
 """Strangers of its own network that are looked at for one asker."""
+# To find a member of an enum takes long in Python 3.11.
+_ALWAYS, _ALL = OwnPlace.ALWAYS, Trust.ALL
 
 
 class SwarmRoster:
@@ -48,6 +52,7 @@ class SwarmRoster:
         "_policy",
         "_rng",
         "_room",
+        "_turn",
         "neighbours",
         "peers",
         "seeds",
@@ -73,6 +78,8 @@ class SwarmRoster:
         self._claims = claims
         self.stands = self._new_stands(groups)
         self.neighbours = Neighbours(self.peers, self.stands, policy.strangers)
+        self._turn = 0
+        """Counts those that announce again until one is put elsewhere."""
         self._oldest = inf
         """Nobody was seen last before that: an announce makes nobody older."""
 
@@ -128,18 +135,18 @@ class SwarmRoster:
         networks: Networks,
         session: int,
         seen: float,
-        *,
-        complete: bool,
-        wants_nothing: bool,
+        said: int,
     ) -> int:
-        """List a newcomer, whose place was taken; return its number."""
-        flags = COMPLETE * complete + WANTS_NOTHING * wants_nothing
-        crowd = self.stands.crowd(endpoint, wants_nothing, Stand.FRONT)
+        """List a newcomer, whose place was taken, with the flags that it tells of itself.
+
+        Return its number.
+        """
+        crowd = self.stands.crowd(endpoint, said > 0, Stand.FRONT)
         neighbours = self.neighbours
         before = neighbours.largest
-        number = neighbours.enter(endpoint, networks, seen, flags, crowd)
+        number = neighbours.enter(endpoint, networks, seen, said, crowd)
         self._claims.attach(session, number, endpoint)
-        self.seeds += complete
+        self.seeds += said & COMPLETE
         self._oldest = min(self._oldest, seen)
         after = neighbours.largest
         if before == after:
@@ -148,27 +155,29 @@ class SwarmRoster:
             self._room.change(self, 1, before, after)
         return number
 
-    def refresh(
-        self, number: int, endpoint: bytes, seen: float, *, complete: bool, wants_nothing: bool
-    ) -> None:
-        """Take in what a listed peer says of itself now."""
+    def refresh(self, number: int, endpoint: bytes, seen: float, said: int) -> None:
+        """Take in the flags that a listed peer tells of itself now."""
         peers = self.peers
+        peers.seen[number] = seen
+        oldest = self._oldest
+        self._oldest = oldest if oldest < seen else seen
         flags = peers.flags[number]
-        if complete != flags & COMPLETE:
-            if not complete:
+        if flags & SAID == said and not self.stands.are_deep:
+            turn = self._turn = (self._turn + 1) % STIRRED
+            if not turn:
+                peers.crowds[number].stir(number, endpoint)
+            return
+        if said & COMPLETE != flags & COMPLETE:
+            if not said & COMPLETE:
                 # The client has learned what it lacks: by the metadata (aria2 with a magnet link),
                 # or by a check.
                 peers.answered[number] = peers.answered_by_alias[number] = -inf
-            self.seeds += 1 if complete else -1
-            flags ^= COMPLETE
-        peers.seen[number] = seen
-        self._oldest = min(self._oldest, seen)
-        if wants_nothing == (flags & WANTS_NOTHING > 0) and not self.stands.are_deep:
-            peers.flags[number] = flags
-            peers.crowds[number].stir(number, endpoint)
-        else:
-            peers.flags[number] = (flags & ~WANTS_NOTHING) + WANTS_NOTHING * wants_nothing
+            self.seeds += 1 if said & COMPLETE else -1
+        peers.flags[number] = flags & ~SAID | said
+        if self.stands.are_deep or (flags & WANTS_NOTHING) != said & WANTS_NOTHING:
             self.neighbours.stand(number, endpoint)
+        else:
+            peers.crowds[number].stir(number, endpoint)
 
     def lose(self, number: int, now: float) -> None:
         """Drop a peer whose client may come back."""
@@ -252,8 +261,7 @@ class SwarmRoster:
                 networks,
                 session,
                 entry.seen,
-                complete=entry.complete,
-                wants_nothing=entry.wants_nothing,
+                SAID if entry.complete else WANTS_NOTHING * entry.wants_nothing,
             )
 
     # -- whom an asker hears of
@@ -274,13 +282,13 @@ class SwarmRoster:
         """
         stands = self.stands
         deep = stands.are_deep
-        trust = self.neighbours.trust(asker) if deep else Trust.ALL
+        trust = self.neighbours.trust(asker) if deep else _ALL
         chosen = stands.choose(
             asker, count, own, place, wants_nothing=wants_nothing, trust=trust, number=number
         )
-        if deep and trust is not Trust.ALL:
+        if deep and trust is not _ALL:
             self._add_strangers(chosen, asker, wants_nothing, count)
-        if place is not OwnPlace.ALWAYS:
+        if place is not _ALWAYS:
             alone = not any(map(any, chosen))
             if place is OwnPlace.SPARE or alone:
                 places = count - size_of(chosen) - stands.left_out

@@ -120,10 +120,14 @@ class Sessions:
             self._first.append(-1)
         return number
 
-    def renew(self, number: int, name: bytes, endpoint: bytes, now: float) -> bool:
+    def renew(self, number: int, peer_id: bytes, key: bytes, endpoint: bytes, now: float) -> bool:
         """Note that the client of a listed session is there still; False if it has another name."""
-        start = number * NAME_LENGTH
-        if self._names[start : start + NAME_LENGTH] != name:
+        length = len(key)
+        if 0 < length <= _MOST_TAIL:
+            name = peer_id + _KINDS[length] + key  # and padding
+        else:
+            name = session_name(peer_id, key, endpoint)
+        if not self._names.startswith(name, number * NAME_LENGTH):
             return False
         self.seen[number] = now
         start = number * _BOTH

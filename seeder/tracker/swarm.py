@@ -15,15 +15,13 @@ from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import (
     AnnounceEvent,
     AnnounceRequest,
-    ScrapeCounts,
     may_lack_metadata,
-    wants_nothing,
 )
 from seeder.tracker.claims import Claims
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import NOBODY, Handout, OwnPlace, Stand
 from seeder.tracker.journal import SwarmNews
-from seeder.tracker.listed import COMPLETE, WANTS_NOTHING
+from seeder.tracker.listed import COMPLETE, SAID, WANTS_NOTHING
 from seeder.tracker.members import Members
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.rooms import Room
@@ -131,47 +129,54 @@ class Swarm:
         the announce names the other hash of a hybrid. A client that announces both hashes dials
         the peers of each answer in that version of the protocol, so it gets peers for both.
         """
-        endpoint = compact_endpoint(source, request.port)
-        if request.event is AnnounceEvent.STOPPED:
+        endpoint, event = compact_endpoint(source, request.port), request.event
+        if event.stops:
             self._stop(request, endpoint, now)
             return NOBODY
-        number = self._enter(request, endpoint, now, self._news)
-        count = request.numwant
+        said = _said(request)
+        number = self._enter(request, said, endpoint, now, self._news)
+        count, policy = request.numwant, self._policy
         if count is None:
-            count = self._policy.default_numwant
-        count = min(count, self._policy.most_numwant)
+            count = policy.default_numwant
+        count = count if count < policy.most_numwant else policy.most_numwant
         roster = self._roster
         if roster is None:
             roster = self._list()
         if number >= 0 and count:
             peers = roster.peers
             answered = peers.answered_by_alias if by_alias else peers.answered
-            if now - answered[number] < HANDOUT_GAP and request.event is not AnnounceEvent.STARTED:
+            if now - answered[number] < HANDOUT_GAP and not event.starts:
                 return NOBODY
             answered[number] = now
-        satisfied = wants_nothing(request)
         # Our seeder is of no use to a seed. But a stranger among many may show that it is there.
         if (
-            satisfied
+            said
             and not may_lack_metadata(request)
             and (number < 0 or roster.neighbours.stand_of(number, endpoint) is Stand.FRONT)
         ):
             own = ()
-        return roster.handout(endpoint, number, count, own, place, wants_nothing=satisfied)
+        return roster.handout(endpoint, number, count, own, place, wants_nothing=said > 0)
 
     def _enter(
-        self, request: AnnounceRequest, endpoint: bytes, now: float, news: SwarmNews | None
+        self,
+        request: AnnounceRequest,
+        said: int,
+        endpoint: bytes,
+        now: float,
+        news: SwarmNews | None,
     ) -> int:
-        """Add or refresh the peer that announces; return its number, -1 where it isn't listed."""
+        """Add or refresh the peer that announces; return its number, -1 where it isn't listed.
+
+        `said` is as `_said` returns it.
+        """
         roster = self._roster
         if roster is None:
             roster = self._list()
         number = roster.peers.find(endpoint)
         if news is not None:
             news.heard(request, endpoint, roster.remembered(number), now)
-        complete, satisfied = request.left == 0, wants_nothing(request)
         if number >= 0 and self.claims.renew(request, endpoint, now, number):
-            roster.refresh(number, endpoint, now, complete=complete, wants_nothing=satisfied)
+            roster.refresh(number, endpoint, now, said)
             return number
         networks: Networks = ()
         if number < 0:
@@ -187,9 +192,7 @@ class Swarm:
         elif news is not None and claims.is_owed(session, request):
             news.owes(request, endpoint, now, claims.sessions.name(session))
         if number < 0:
-            number = roster.enter(
-                endpoint, networks, session, now, complete=complete, wants_nothing=satisfied
-            )
+            number = roster.enter(endpoint, networks, session, now, said)
             visit = self._visits.of(self._info_hash, networks[0], now) if self._visits else None
             if visit is not None:
                 # Its address has come to our seeder already.
@@ -201,7 +204,7 @@ class Swarm:
             roster.peers.answered[number] = roster.peers.answered_by_alias[number] = -inf
         else:
             claims.sessions.note_endpoint(session, endpoint)
-        roster.refresh(number, endpoint, now, complete=complete, wants_nothing=satisfied)
+        roster.refresh(number, endpoint, now, said)
         return number
 
     def visited(self, address: bytes, at_once: int, now: float) -> None:
@@ -352,7 +355,7 @@ class Swarm:
             paused = told.wants_nothing and not told.complete
             event = AnnounceEvent.PAUSED if paused else AnnounceEvent.NONE
             as_seen = request._replace(event=event, downloaded=downloaded)
-            listed = self._enter(as_seen, endpoint, seen, None)
+            listed = self._enter(as_seen, _said(as_seen), endpoint, seen, None)
             # It may have another number since, or be new.
             known = claims.find(request, endpoint)
             if listed >= 0:
@@ -377,13 +380,14 @@ class Swarm:
             self.members.hear_completion(told)
         return name
 
-    def counts(self) -> ScrapeCounts:
-        """Return what a scrape shows; our own seeder is one of the complete peers."""
+    def counts(self) -> tuple[int, int, int]:
+        """Return what `ScrapeCounts` has; our own seeder is one of the complete peers."""
         completed = self.completed + self.completed_elsewhere
         roster = self._roster
         if roster is None:
-            return ScrapeCounts(1, completed, 0)
-        return ScrapeCounts(roster.seeds + 1, completed, len(roster.peers.flags) - roster.seeds)
+            return 1, completed, 0
+        seeds = roster.seeds
+        return seeds + 1, completed, len(roster.peers.flags) - seeds
 
     def expire(self, oldest: float, most: int) -> tuple[int, int]:
         """Drop peers and sessions last seen before `oldest`, up to `most` of each.
@@ -423,3 +427,10 @@ class Swarm:
         """List the peers of an earlier run in an empty swarm, as far as the caps allow."""
         self._list().adopt(saved)
         self.claims.settle()
+
+
+def _said(request: AnnounceRequest) -> int:
+    """Return the flags of a peer that an announce tells: is it a seed, or a partial seed?"""
+    if request.left == 0:
+        return SAID
+    return WANTS_NOTHING if request.event.pauses else 0

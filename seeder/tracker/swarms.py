@@ -9,7 +9,7 @@ from seeder.errors import AnnounceError
 from seeder.net.addresses import V4_ENDPOINT, Scope, compact_endpoint, scope_of
 from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
+from seeder.tracker.announce import AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.belief import Belief
 from seeder.tracker.claims import Claims
 from seeder.tracker.counters import ClaimCounter, GroupCounter
@@ -33,6 +33,7 @@ SOON = 60.0
 """Seconds until a client that wants peers and got none may ask again."""
 INTERVAL_SPREAD = 0.1
 """Share of the interval by which replies differ, so that announces don't come in waves."""
+_LEAST_SHARE = 1 - INTERVAL_SPREAD
 MINUTES_LOADING = "1"
 """When to ask again for a torrent that may come, or come back (BEP 31)."""
 
@@ -43,6 +44,7 @@ _UNKNOWN_OR_WRONG = f"{_UNKNOWN}, or your passkey is wrong"
 _AT_AN_ANNOUNCE = 10
 """Past sessions of closed swarms let go at one announce."""
 NOTHING = Counted()
+_new = tuple.__new__
 
 
 class OwnSeeder(NamedTuple):
@@ -64,19 +66,27 @@ class OwnSeeder(NamedTuple):
         """
         if local is None:
             return self.endpoints
-        return _reached_at(self, local, int(scope_of(client)))
+        scope, endpoints = _reached_at(self, local)
+        if scope is _EVERYWHERE or scope is scope_of(client):
+            return endpoints
+        return self.endpoints
+
+
+_EVERYWHERE = Scope.EVERYWHERE
+"""To find a member of an enum takes long in Python 3.11."""
 
 
 @lru_cache(maxsize=64)
-def _reached_at(seeder: OwnSeeder, local: bytes, scope: int) -> tuple[bytes, ...]:
+def _reached_at(seeder: OwnSeeder, local: bytes) -> tuple[Scope, tuple[bytes, ...]]:
+    """Return the endpoints of a seeder that was reached at an address, and who is told them."""
     length = len(local) + 2
     for endpoint in seeder.endpoints:
         if len(endpoint) == length:
-            return seeder.endpoints
-    if scope_of(local) not in (Scope.EVERYWHERE, scope):
-        return seeder.endpoints
+            return _EVERYWHERE, seeder.endpoints
     port = seeder.port if length == V4_ENDPOINT or seeder.port_v6 is None else seeder.port_v6
-    return (*seeder.endpoints, compact_endpoint(local, port)) if port else seeder.endpoints
+    if not port:
+        return _EVERYWHERE, seeder.endpoints
+    return scope_of(local), (*seeder.endpoints, compact_endpoint(local, port))
 
 
 class NamedSeeder(Protocol):
@@ -127,6 +137,7 @@ class Swarms(KeptSwarms):
         """Where there are several nodes: the seeders of each torrent, None for our own. Of a
         torrent that isn't here, our own one is the only one."""
         self._rng = rng
+        self._min_interval = policy.min_interval
         self._closed: dict[InfoHash, str] = {}
         """Of torrents that had a swarm: the reason that their clients are told."""
         self._private: set[InfoHash] = set()
@@ -274,7 +285,10 @@ class Swarms(KeptSwarms):
         `source` is the client's address and `local` ours as it reached us (4 or 16 bytes, IPv4
         unmapped), `now` in seconds. AnnounceError when the torrent is not served.
         """
-        info_hash = self._aliases.get(request.info_hash, request.info_hash)
+        info_hash = request.info_hash
+        by_alias = False
+        if self._aliases and info_hash in self._aliases:
+            info_hash, by_alias = self._aliases[info_hash], True
         swarm = self._swarms.get(info_hash)
         if swarm is None:
             if info_hash in self._private:
@@ -282,7 +296,7 @@ class Swarms(KeptSwarms):
             swarm, reason = self._resting.get(info_hash, (None, ""))
             if swarm is None:
                 raise self._refusal(info_hash, request.passkey)
-            if request.event is not AnnounceEvent.STOPPED:
+            if not request.event.stops:
                 raise AnnounceError(reason, retry_in=MINUTES_LOADING)
         elif swarm.members is not None:
             passkey = self._admit(request, info_hash, source, now)
@@ -299,23 +313,15 @@ class Swarms(KeptSwarms):
                 for each in seeders
                 for endpoint in (own if each is None else each.reached_at(local, source))
             )
-        by_alias = info_hash != request.info_hash
         peers, peers6 = swarm.announce(request, source, own, now, self.own_place, by_alias=by_alias)
         complete, downloaded, incomplete = swarm.counts()
-        spread = 1 + INTERVAL_SPREAD * (2 * self._rng.random() - 1)
-        interval, min_interval = self.policy.interval, self.policy.min_interval
+        interval, min_interval = self.policy.interval, self._min_interval
         if not peers and not peers6 and _waits_for_peers(request):
             interval, min_interval = min(interval, SOON), min(min_interval, int(SOON / 2))
-        return AnnounceReply(
-            source,
-            complete,
-            incomplete,
-            downloaded,
-            int(interval * spread),
-            min_interval,
-            peers,
-            peers6,
-        )
+        interval = int(interval * (_LEAST_SHARE + 2 * INTERVAL_SPREAD * self._rng.random()))
+        # The constructor that a named tuple has takes twice as long.
+        reply = source, complete, incomplete, downloaded, interval, min_interval, peers, peers6
+        return _new(AnnounceReply, reply)
 
     def _admit(
         self, request: AnnounceRequest, info_hash: InfoHash, source: bytes, now: float
@@ -378,7 +384,7 @@ class Swarms(KeptSwarms):
     def counts(self, info_hash: InfoHash) -> ScrapeCounts:
         """Return the counts of one swarm; zeros for a torrent that we don't serve."""
         swarm = self._swarms.get(self._aliases.get(info_hash, info_hash))
-        return ScrapeCounts() if swarm is None else swarm.counts()
+        return ScrapeCounts() if swarm is None else ScrapeCounts(*swarm.counts())
 
     def statistics(self, info_hash: InfoHash) -> SwarmStatistics:
         """Return what one swarm's peers have told; zeros for a torrent that we don't serve."""
@@ -390,5 +396,5 @@ class Swarms(KeptSwarms):
 
 def _waits_for_peers(request: AnnounceRequest) -> bool:
     """Tell whether a client would dial peers if it heard of any."""
-    ended = request.event is AnnounceEvent.STOPPED or request.event is AnnounceEvent.PAUSED
-    return request.left != 0 and request.numwant != 0 and not ended
+    event = request.event
+    return request.left != 0 and request.numwant != 0 and not (event.stops or event.pauses)

@@ -259,6 +259,49 @@ def test_addresses_that_are_proven_take_no_more_memory_than_there_is_for_them() 
     leaves_memory_flat(prove, 20_000)
 
 
+def test_who_only_asks_for_ids_takes_no_more_memory_and_nobody_s_proof() -> None:
+    ids = ConnectionIds(SECRET, most=1000)
+    given_out = ids.issue(V4, 1000.0)
+    assert ids.is_good(given_out, V4, 1000.0)
+    leaves_memory_flat(lambda number: ids.issue(number.to_bytes(4, "big"), 1000.0), 20_000)
+    # That is remembered, and no code is made for it.
+    ids.secret = b"t" * 32
+    assert ids.is_good(given_out, V4, 1000.0)
+
+
+def test_ids_are_made_by_the_secret_that_there_is() -> None:
+    ids, other = ConnectionIds(SECRET), ConnectionIds(b"t" * 32)
+    before = ids.issue(V4, 1000.0)
+    ids.secret = other.secret
+    assert ids.issue(V4, 1000.0) == other.issue(V4, 1000.0)
+    assert not ids.is_good(before, V4, 1000.0)
+    assert ids.is_good(other.issue(V4, 1000.0), V4, 1000.0)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([V4, V6, packed("203.0.113.8")]),
+            st.booleans(),
+            st.sampled_from([0.0, 1.0, EPOCH, -EPOCH, 3 * EPOCH, 4 * EPOCH]),
+        ),
+        max_size=30,
+    )
+)
+def test_what_is_remembered_of_ids_changes_none_and_makes_none_good(
+    steps: list[tuple[bytes, bool, float]],
+) -> None:
+    ids, now, issued = ConnectionIds(SECRET, most=2), 1000.0, list[tuple[bytes, int]]()
+    for address, asks, elapsed in steps:
+        now += elapsed
+        if asks:
+            assert ids.issue(address, now) == ConnectionIds(SECRET).issue(address, now)
+            issued.append((address, ids.issue(address, now)))
+        for _, connection in issued:
+            fresh = ConnectionIds(SECRET).is_good(connection, address, now)
+            assert ids.is_good(connection, address, now) == fresh
+
+
 @given(st.floats(1000, 1e9), st.floats(-EPOCH, 2 * EPOCH))
 def test_a_connection_id_of_a_node_whose_clock_is_a_minute_ahead_is_good(
     now: float, later: float

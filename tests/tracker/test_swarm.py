@@ -173,6 +173,18 @@ def test_an_answer_is_a_random_sample() -> None:
     assert len(seen & everybody) > 0.95 * len(everybody)
 
 
+def test_who_is_handed_out_together_changes_as_peers_announce_again() -> None:
+    tracker, companions = Tracker(), set[bytes]()
+    places = [f"16.0.{number}.1" for number in range(50)]
+    for _ in range(200):
+        for address in places:
+            tracker.announce(address, address)
+        answer = cut(tracker.announce("asker", "192.0.2.9", numwant=10).peers)
+        if at(places[0]) in answer:
+            companions.update(answer)
+    assert companions >= set(map(at, places))
+
+
 def test_both_families_hear_of_each_other_their_own_first() -> None:
     tracker = Tracker()
     v4 = tracker.crowd(5)
