@@ -313,12 +313,8 @@ async def test_swarms_that_cannot_be_read_are_a_warning(
 # -- signals --------------------------------------------------------------------------------------
 
 
-async def test_sighup_before_it_is_ready_does_not_make_it_ready(
-    config: Config,
-    file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def slow_start(monkeypatch: pytest.MonkeyPatch) -> tuple[trio.Event, Manager]:
+    """Hold each start up until the event; return that, and what the service manager is told."""
     gate, apply, manager = trio.Event(), Publisher.apply, Manager()
 
     async def held(self: Publisher, objects: Any) -> None:
@@ -327,6 +323,16 @@ async def test_sighup_before_it_is_ready_does_not_make_it_ready(
 
     monkeypatch.setattr(Publisher, "apply", held)
     monkeypatch.setattr(Notifier, "from_environment", lambda: manager)
+    return gate, manager
+
+
+async def test_sighup_before_it_is_ready_does_not_make_it_ready(
+    config: Config,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gate, manager = slow_start(monkeypatch)
     applied: list[LogSettings] = []
     monkeypatch.setattr(Log, "apply", lambda _, settings: applied.append(settings))
     async with trio.open_nursery() as nursery:
@@ -349,14 +355,7 @@ async def test_sighup_before_it_is_ready_does_not_make_it_ready(
 async def test_the_service_manager_is_asked_for_more_time_until_it_is_ready(
     config: Config, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, apply, manager = trio.Event(), Publisher.apply, Manager()
-
-    async def held(self: Publisher, objects: Any) -> None:
-        await gate.wait()
-        await apply(self, objects)
-
-    monkeypatch.setattr(Publisher, "apply", held)
-    monkeypatch.setattr(Notifier, "from_environment", lambda: manager)
+    gate, manager = slow_start(monkeypatch)
     monkeypatch.setattr(run, "STARTING_EVERY", 0.01)
     more = "EXTEND_TIMEOUT_USEC=30000"
     async with trio.open_nursery() as nursery:
