@@ -42,6 +42,7 @@ ALLOWED = (
     "_Client.cookies",  # httpx
     "Passes.after_io_wait",  # trio
     "Passes.before_io_wait",  # trio
+    "PatientHandler.emit",  # logging
     "_NoCookies.extract_cookies",  # httpx
 )
 """Definitions of seeder/ that are used otherwise than by their names."""

@@ -13,6 +13,7 @@ from typing import Literal, TextIO, TypeAlias, get_args
 
 from seeder.config.node import LOG_ROOMS, LogSettings
 from seeder.daemon.floods import FloodGate
+from seeder.daemon.writing import PatientHandler
 from seeder.tracker.passkeys import hide_passkeys
 
 Form: TypeAlias = Literal["text", "json"]
@@ -42,7 +43,7 @@ class Log:
         self.plain = form == "text" and not journal
         self._verbose = verbose
         lines = LineFormatter(journal=journal) if form == "text" else JsonFormatter(journal=journal)
-        self.handler = logging.StreamHandler(stream)
+        self.handler = PatientHandler(stream)
         self.handler.setFormatter(lines)
         self.handler.addFilter(self.gate.lets_through)
 
