@@ -126,17 +126,24 @@ def test_a_token_is_taken_of_every_network_around_an_address_or_of_none(
             left[network] = have - tokens * admitted, now
 
 
-def test_the_longest_quiet_go_first_also_where_many_come() -> None:
-    limiter = AddressLimiter(rate=0.001, burst=1, most_addresses=1000)
-    for number in range(900):
-        assert limiter.admit(bytes((16, number // 256, number % 256, 1)), 0.0)
-    # Refused, but seen.
-    assert not limiter.admit(bytes((16, 0, 0, 1)), 1.0)
-    for number in range(900):
-        assert limiter.admit(bytes((17, number // 256, number % 256, 1)), 2.0)
+@pytest.mark.parametrize("rest", [bytes(1), bytes(13)])
+def test_the_longest_quiet_go_first_also_where_many_come(rest: bytes) -> None:
+    limiter = AddressLimiter(rate=0.001, burst=2, most_addresses=1000)
+    at_first, later = (
+        [bytes((first, number >> 8, number & 255)) + rest for number in range(900)]
+        for first in (16, 17)
+    )
+    for address in at_first:
+        assert limiter.admit(address, 0.0, 2)
+    assert limiter.admit(at_first[0], 1000.0)
+    assert not limiter.admit(at_first[1], 1000.0, 2)
+    for address in later:
+        assert limiter.admit(address, 1000.0, 2)
         assert all(len(buckets) <= 1000 for buckets in limiter._full_at)
-    assert not limiter.admit(bytes((17, 0, 0, 1)), 3.0)
-    assert limiter.admit(bytes((16, 0, 1, 1)), 3.0)
+    assert not limiter.admit(at_first[0], 1000.0)
+    assert not limiter.admit(at_first[1], 1000.0, 2)
+    assert not limiter.admit(later[0], 1000.0)
+    assert limiter.admit(at_first[2], 1000.0, 2)
 
 
 @pytest.mark.parametrize("now", [0.0, 1e6, 1.7e9])
