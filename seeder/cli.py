@@ -10,7 +10,6 @@ from importlib import import_module
 import click
 
 from seeder import __version__
-from seeder.commands.arguments import check_texts
 
 _COMMANDS: Mapping[str, str] = {
     "run": "node",
@@ -47,6 +46,9 @@ class _Commands(click.Group):
             # It would end us while we import for a second, and systemd take that for an end in good
             # order; the file is read after that. No SIG_IGN: programs that we start would have it.
             signal.signal(signal.SIGHUP, lambda *_: None)
+        # Like the commands: --version and a shell that completes need none of it.
+        from seeder.commands.arguments import check_texts  # noqa: PLC0415
+
         module = import_module(f"seeder.commands.declared.{_COMMANDS[cmd_name]}")
         for command in vars(module).values():
             if isinstance(command, click.Command) and command.name == cmd_name:
