@@ -185,6 +185,10 @@ class SwarmNews:
         )
         self.journal.owed.owe(CompletionName(self._info_hash, session), peer)
 
+    def owed(self) -> Iterator[SharedPeer]:
+        """Yield who has completed, which another node is to count."""
+        return self.journal.owed.of(self._info_hash)
+
     def left(self, peer: SharedPeer) -> None:
         """Note that a peer has gone."""
         self.remember_gone(peer)

@@ -159,6 +159,7 @@ class KeptSwarms:
                 now,
                 members=members,
                 gone=gone,
+                owed=swarm.owed(),
             )
         for info_hash, saved in list(self._saved.items()):
             yield from to_rows(
@@ -169,6 +170,7 @@ class KeptSwarms:
                 now,
                 members=saved.members,
                 gone=saved.gone,
+                owed=saved.owed,
             )
 
     def restore(self, rows: Iterable[SwarmRow], now: float, *, elapsed: float = 0.0) -> None:
@@ -185,6 +187,7 @@ class KeptSwarms:
                 known.sessions.extend(saved.sessions)
                 known.members.extend(saved.members)
                 known.gone.extend(saved.gone)
+                known.owed.extend(saved.owed)
 
     # -- what the nodes of a cluster tell each other
 

@@ -42,6 +42,7 @@ class OwedCompletions:
 
     def __init__(self) -> None:
         self._owed: dict[CompletionName, _Owed] = {}
+        self._by_torrent: dict[InfoHash, dict[bytes, None]] = {}
         self._shares: Shares[CompletionName] = Shares(self._networks)
 
     def __len__(self) -> int:
@@ -57,6 +58,7 @@ class OwedCompletions:
                 return
             self.settle(next(iter(rivals)))
         self._owed[name] = _Owed(peer)
+        self._by_torrent.setdefault(name.info_hash, {})[name.session] = None
         self._shares.add(name)
 
     def settle(self, name: CompletionName) -> None:
@@ -64,10 +66,19 @@ class OwedCompletions:
         if name in self._owed:
             self._shares.remove(name)
             del self._owed[name]
+            sessions = self._by_torrent[name.info_hash]
+            del sessions[name.session]
+            if not sessions:
+                del self._by_torrent[name.info_hash]
 
     def due(self, now: float) -> Iterator[tuple[CompletionName, SharedPeer]]:
         """Yield what is to be told now, each by its name."""
         return ((name, each.peer) for name, each in self._owed.items() if each.due <= now)
+
+    def of(self, info_hash: InfoHash) -> Iterator[SharedPeer]:
+        """Yield who completed of one torrent."""
+        sessions = self._by_torrent.get(info_hash, ())
+        return (self._owed[CompletionName(info_hash, each)].peer for each in tuple(sessions))
 
     def told(self, names: Iterable[CompletionName], now: float) -> None:
         """Note that these were told."""

@@ -49,6 +49,17 @@ class SavedSession(NamedTuple):
     seen: float
 
 
+class SavedCompletion(NamedTuple):
+    """That a client completed."""
+
+    endpoint: bytes
+    peer_id: bytes
+    key: bytes
+    downloaded: int
+    seen: float
+    """When it said so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """What was counted for a swarm when it was saved."""
@@ -70,6 +81,8 @@ class SavedSwarm:
     """Of a private swarm."""
     gone: list[tuple[bytes, float]] = field(default_factory=list)
     """In a cluster: whose peers went, as of `SharedPeer.whose`, and when."""
+    owed: list[SavedCompletion] = field(default_factory=list)
+    """In a cluster: who completed, which another node is to count."""
 
     def seen_since(self, oldest: float) -> "SavedSwarm":
         """Return what of it was seen at or after `oldest`."""
@@ -77,7 +90,8 @@ class SavedSwarm:
         sessions = [session for session in self.sessions if session.seen >= oldest]
         members = [member for member in self.members if member.seen >= oldest]
         gone = [each for each in self.gone if each[1] >= oldest]
-        return replace(self, peers=peers, sessions=sessions, members=members, gone=gone)
+        owed = [each for each in self.owed if each.seen >= oldest]
+        return replace(self, peers=peers, sessions=sessions, members=members, gone=gone, owed=owed)
 
     def is_gone(self, oldest: float) -> bool:
         """Tell whether nothing in it was seen at or after `oldest`."""
@@ -86,6 +100,7 @@ class SavedSwarm:
             or any(session.seen >= oldest for session in reversed(self.sessions))
             or any(member.seen >= oldest for member in self.members)
             or any(seen >= oldest for _, seen in self.gone)
+            or any(each.seen >= oldest for each in self.owed)
         )
 
 
@@ -99,6 +114,7 @@ class SwarmRow(TypedDict):
     sessions: list[list[Cell]]
     members: NotRequired[list[list[Cell]]]
     gone: NotRequired[list[list[Cell]]]
+    owed: NotRequired[list[list[Cell]]]
 
 
 def to_rows(
@@ -110,8 +126,9 @@ def to_rows(
     *,
     members: Iterable[SavedMember] = (),
     gone: Iterable[tuple[bytes, float]] = (),
+    owed: Iterable[SavedCompletion] = (),
 ) -> Iterator[SwarmRow]:
-    """Yield a swarm as its rows, at least one: who went, members, peers and sessions."""
+    """Yield a swarm as its rows, at least one: who went, what is owed, members, peers, sessions."""
     bare = SwarmRow(
         info_hash=info_hash.hex(),
         completed=counted.completed,
@@ -122,6 +139,9 @@ def to_rows(
     left = iter(gone)
     while ages := [_gone_cells(each, now) for each in islice(left, ROW_ENTRIES)]:
         yield {**bare, "gone": ages}
+    completions = iter(owed)
+    while some := [_cells(each, now) for each in islice(completions, ROW_ENTRIES)]:
+        yield {**bare, "owed": some}
     known = iter(members)
     while some := [_member_cells(member, now) for member in islice(known, ROW_ENTRIES)]:
         yield {**bare, "members": some}
@@ -137,7 +157,7 @@ def to_rows(
         yield {**bare, "peers": peer_cells, "sessions": session_cells}
 
 
-def _cells(entry: SavedPeer | SavedSession, now: float) -> list[Cell]:
+def _cells(entry: SavedPeer | SavedSession | SavedCompletion, now: float) -> list[Cell]:
     values = [value.hex() if isinstance(value, bytes) else int(value) for value in entry[:-1]]
     return [*values, now - entry.seen]
 
@@ -176,6 +196,7 @@ def from_row(row: SwarmRow, now: float) -> SavedSwarm:
             [_session(cells, now) for cells in row["sessions"]],
             [_member(cells, now) for cells in row.get("members", [])],
             [(_bytes(whose, *_WHOSE), now - _age(age)) for whose, age in row.get("gone", [])],
+            [_completion(cells, now) for cells in row.get("owed", [])],
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a saved swarm: {error!r}") from error
@@ -216,6 +237,17 @@ def _member(cells: Iterable[Cell], now: float) -> SavedMember:
         _bytes(peer_id, PEER_ID_LENGTH),
         Passkey(check_holder(holder), _moment(issued), _moment(expires)),
         _count(uploaded),
+        _count(downloaded),
+        now - _age(age),
+    )
+
+
+def _completion(cells: Iterable[Cell], now: float) -> SavedCompletion:
+    endpoint, peer_id, key, downloaded, age = cells
+    return SavedCompletion(
+        _bytes(endpoint, V4_ENDPOINT, V6_ENDPOINT),
+        _bytes(peer_id, PEER_ID_LENGTH),
+        _key(key),
         _count(downloaded),
         now - _age(age),
     )

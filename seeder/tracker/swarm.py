@@ -26,7 +26,7 @@ from seeder.tracker.members import Members
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.rooms import Room
 from seeder.tracker.roster import SwarmRoster
-from seeder.tracker.saved import SavedPeer
+from seeder.tracker.saved import SavedCompletion, SavedPeer
 from seeder.tracker.sessions import COMPLETED, UNSURE, session_name
 from seeder.tracker.told import SharedPeer
 from seeder.tracker.visits import Visits
@@ -315,6 +315,20 @@ class Swarm:
     def departures(self) -> Iterator[SharedPeer]:
         """Yield what others are told of peers that went."""
         return iter(()) if self._news is None else self._news.departures()
+
+    def owed(self) -> Iterator[SavedCompletion]:
+        """Yield who has completed, which another node is to count."""
+        for each in () if self._news is None else self._news.owed():
+            yield SavedCompletion(each.endpoint, each.peer_id, each.key, each.downloaded, each.seen)
+
+    def owe_again(self, owed: Iterable[SavedCompletion]) -> None:
+        """Take back what an earlier run owed."""
+        news = self._news
+        if news is None:
+            return
+        for endpoint, peer_id, key, downloaded, seen in owed:
+            request = AnnounceRequest(self._info_hash, peer_id, 0, downloaded, 0, key=key)
+            news.owes(request, endpoint, seen, session_name(peer_id, key, endpoint))
 
     def endpoints(self) -> Iterator[bytes]:
         """Yield the endpoints of all peers that are listed at the first one."""

@@ -219,6 +219,7 @@ class Swarms(KeptSwarms):
                 peers = [peer for peer in peers if peer.endpoint in members]
             swarm.adopt(sorted(peers, key=lambda peer: peer.seen))
             swarm.tell_again(saved.gone)
+            swarm.owe_again(saved.owed)
         self.guard(info_hash, private=private)
         if swarm.members is not None and saved is not None:
             swarm.members.adopt(saved.members)

@@ -151,6 +151,18 @@ def test_who_is_left_counts_what_it_heard_when_the_other_is_gone(pair: Pair) -> 
     assert pair.first.exchange.untold == 0
 
 
+def test_what_is_owed_outlasts_a_restart_of_who_heard_it(pair: Pair) -> None:
+    for client in pair.clients:
+        pair.say(client, COMPLETED)
+        pair.say(client, STOPPED)
+    pair.first.store.fate[:] = ["lost"]
+    pair.first.tell()
+    pair.first.restart(5.0, -99.0)
+    pair.settle()
+    assert pair.counted() == (0, 10)
+    assert pair.first.exchange.untold == 0
+
+
 def test_many_more_than_a_batch_are_counted(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "BATCH", 3)
     for client in pair.clients:

@@ -35,9 +35,6 @@ class ClusterMachine(SwarmMachine):
         self.wires = wires
         wires[0].ask("FLUSHALL")
         self.now = 10_000.0
-        self.untold = False
-        """Whether a node has stopped that hadn't told all yet: who is there is told again then, and
-        not that somebody completed."""
 
     @initialize(skews=st.lists(st.sampled_from([-400.0, -7.0, 0.0, 90.0, 5000.0]),
                                min_size=NODES, max_size=NODES),
@@ -122,7 +119,6 @@ class ClusterMachine(SwarmMachine):
         """A node stops and starts again; its own clock begins anew, minutes off."""
         node = self.node(number)
         node.tell()
-        self.untold = self.untold or node.exchange.untold > 0
         self.now += down
         node.restart(down, step)
 
@@ -186,7 +182,7 @@ class ClusterMachine(SwarmMachine):
             [counts] = scraped
             completions = sum(node.counts[info_hash].completions for node in self.nodes)
             assert completions <= swarm.completions.most
-            assert completions >= swarm.completions.sure or self.untold, (
+            assert completions >= swarm.completions.sure, (
                 completions,
                 swarm.completions.sure,
                 [n.counts[info_hash] for n in self.nodes],
