@@ -20,7 +20,7 @@ from seeder.tracker.announce import (
 from seeder.tracker.claims import Claims
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import NOBODY, Handout, OwnPlace, Stand
-from seeder.tracker.journal import SwarmNews
+from seeder.tracker.journal import SwarmNews, departed
 from seeder.tracker.listed import COMPLETE, SAID, WANTS_NOTHING
 from seeder.tracker.members import Members
 from seeder.tracker.policy import SwarmPolicy
@@ -352,8 +352,11 @@ class Swarm:
         if news.is_old(told):
             if known >= 0:
                 claims.hear(known, told, now, fresh=fresh)
-            if is_other and newer:
-                self._list().lose(number, seen)  # whoever was there since has gone, too
+            if newer and not told.gone:
+                # Whoever was there before has gone, too.
+                news.remember_gone(departed(self._info_hash, endpoint, seen))
+                if is_other:
+                    self._list().lose(number, seen)
             return
         if self.members is not None:
             if not told.gone and told.passkey is None:
@@ -378,6 +381,9 @@ class Swarm:
             claims.hear(known, told, now, fresh=fresh)
         if told.gone and before is not None and newer and not (told.is_stray and is_other):
             self._list().lose(number, seen)
+            if told.is_stray:
+                # Nobody may have been told of it, and so who was there before is listed elsewhere.
+                news.left(departed(self._info_hash, endpoint, before.seen))
 
     def hear_completion(self, told: SharedPeer, now: float) -> bytes | None:
         """Take in that a peer has completed; return its session's name if it is settled by that.

@@ -324,3 +324,31 @@ def test_nothing_is_told_before_the_store_has_told_its_time(wires: list[Wire]) -
     node.hear_time()
     node.tell()
     assert (node.store.asked > 0, node.exchange.untold) == (True, 0)
+
+
+def test_whoever_was_at_an_endpoint_before_one_that_went_unknown_isnt_listed_again(
+    wires: list[Wire],
+) -> None:
+    one, other = lab(wires, (0.0, 300.0))
+    announce(one, 1001.0, AnnounceEvent.STARTED)
+    one.tell()
+    hear(other)
+    # Another client there comes to one node and stops at the other, which doesn't know it yet.
+    for node, now, event in (
+        (one, 1010.0, AnnounceEvent.STARTED),
+        (other, 1011.0, AnnounceEvent.STOPPED),
+    ):
+        node.at(now)
+        request = AnnounceRequest(
+            min(SIZES), b"-TT0000-000000000002", 7000, event=event, key=b"other"
+        )
+        node.announce(request, bytes((10, 0, 0, 1)))
+    other.tell()
+    hear(one)
+    other.exchange._journal.everything = True
+    other.tell()
+    hear(one)
+    one.tell()
+    hear(other)
+    for node in (one, other):
+        assert not any(node.listed().values())
