@@ -28,6 +28,8 @@ from seeder.tracker.told import SharedPeer
 CLOCKS_DIFFER = 1.0
 """Seconds by which what another node heard must be later to be the beginning of another download:
 the clocks of two nodes don't agree to the millisecond."""
+CLOCKS_AGREE = 0.04
+"""Seconds by which it must be earlier to be of another download: so far they agree."""
 _COMPLETIONS, _BYTES = range(2)
 
 
@@ -224,7 +226,7 @@ class Claims:
         sessions, request = self.sessions, told.request()
         later = told.seen > sessions.seen[number] + CLOCKS_DIFFER
         # What it says of more than we know is of a download that has ended since.
-        is_old = told.seen < sessions.seen[number]
+        is_old = told.seen < sessions.seen[number] - CLOCKS_AGREE
         sessions.seen[number] = max(sessions.seen[number], told.seen)
         if told.counted:
             sessions.flags[number] |= COMPLETED
