@@ -140,7 +140,7 @@ async def accept(
                 sock.setblocking(False)
                 take(sock, address[:2] if address else HERE)
             except Exception:
-                # A fault of ours with one connection: the others must not pay for it.
+                # A guard (`seeder.net.guards`) written out: a context manager takes too long here.
                 _LOG.exception("a connection of %s: internal error", address)
                 sock.close()
 

@@ -18,6 +18,7 @@ from seeder.config.public import Encryption
 from seeder.errors import ConfigError, WireError
 from seeder.net.addresses import Networks, SocketAddress, networks_of
 from seeder.net.doors import Door
+from seeder.net.guards import sparing_others
 from seeder.net.passes import Passes
 from seeder.net.sockets import accept, close_all, packed_address
 from seeder.peer.batch import Scratch
@@ -157,11 +158,7 @@ class Hub:
     async def _tick(self) -> None:
         while True:
             await trio.sleep(TICK)
-            try:
-                self._registry.tick(trio.current_time())
-            except Exception:
-                # Of ours, about one peer: those who are served go on, and so does the clock.
-                _LOG.exception("the peers' deadlines: internal error")
+            self._registry.tick(trio.current_time())
 
     # -- connections
 
@@ -196,16 +193,13 @@ class Hub:
         self._nursery.start_soon(self._run, session)
 
     async def _run(self, session: Session) -> None:
-        try:
+        with sparing_others(_LOG, "peer %s:%d", *session.guest.address):
             try:
                 await session.run()
             finally:
                 self._closes[session.reason or "closed"] += 1
                 self._registry.remove(session)
                 self._note_departure(session)
-        except Exception:
-            # A fault of ours in one session: the others must not pay for it.
-            _LOG.exception("peer %s:%d: internal error", *session.guest.address)
 
     def _note_departure(self, session: Session) -> None:
         standing = session.standing()
