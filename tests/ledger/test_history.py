@@ -50,10 +50,14 @@ class Site:
         await trio.testing.wait_all_tasks_blocked()
 
     async def _run(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(self.history.run)
-                task_status.started(scope)
+        database = self.database
+        try:
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(self.history.run)
+                    task_status.started(scope)
+        finally:
+            await database.aclose()
 
     async def stop(self) -> None:
         await self.flush()
