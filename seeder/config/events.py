@@ -19,8 +19,8 @@ _AWS_QUEUE = re.compile(
 class EventSettings(Settings):
     """[[events]]: a queue of SQS, or a webhook that the S3 server calls.
 
-    It has either `sqs` or a token; `seeder.config.load` checks that. A webhook's token is in a file
-    or a systemd credential, which `seeder.events.tokens` reads.
+    It has either `sqs` or a token; `seeder.config.combinations` checks that. A webhook's token is
+    in a file or a systemd credential, which `seeder.events.tokens` reads.
     """
 
     name: Annotated[str, text("[A-Za-z0-9._-]+", "a name of letters, digits, . _ -", 100)]

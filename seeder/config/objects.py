@@ -39,7 +39,7 @@ _PieceLength = Annotated[
 class ObjectSettings(Settings):
     """[[objects]]: what to publish, an object or all below a prefix, and where metainfo comes from.
 
-    It has either a `key` or a `prefix`; `seeder.config.load` checks that it has one.
+    It has either a `key` or a `prefix`; `seeder.config.combinations` checks that it has one.
     """
 
     origin: str = DEFAULT_ORIGIN

@@ -6,6 +6,7 @@ import pytest
 
 from seeder.config.advice import advise
 from seeder.config.load import load
+from tests.config.support import ONE_OBJECT, Load
 
 
 def _advice(tmp_path: Path, tracker: str = "", peer: str = "") -> list[str]:
@@ -91,3 +92,12 @@ def test_a_token_that_crosses_a_network_in_the_clear_is_named(
             f"admin.{key}: at {address}" for address in advised
         ]
     assert _advice(tmp_path, peer=f"[admin]\nlisten = {listen}") == []
+
+
+def test_a_network_let_in_by_one_list_and_kept_out_by_the_other_is_warned_of(read: Load) -> None:
+    lists = 'allow = ["10.1.0.0/16", "192.0.2.0/24"]\ndeny = ["10.0.0.0/8", "192.0.2.0/25"]\n'
+    found = [line for line in advise(read(f"{ONE_OBJECT}[tracker]\n{lists}")) if "allow" in line]
+    assert found == [
+        "tracker.allow[0]: 10.1.0.0/16 lies in tracker.deny, which goes first: nobody of it is"
+        " let in"
+    ]

@@ -14,8 +14,8 @@ from seeder.cli import main
 from seeder.config.load import find_instances, load
 from seeder.config.sections import Config
 from seeder.errors import ConfigError
+from tests.config.support import EXAMPLE
 
-EXAMPLE = Path(__file__).parents[2] / "config" / "seeder.toml"
 COMMENTED = r"^# (?=[\w\"/]+ = |\[)"
 ONE_OBJECT = {"SEEDER_OBJECTS__0__BUCKET": "quotes", "SEEDER_OBJECTS__0__KEY": "Nelson"}
 

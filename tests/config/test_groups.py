@@ -1,37 +1,26 @@
 """[tracker.groups]: networks by name, each mistake in one line that says what to write."""
 
 import ipaddress
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from seeder.config.groups import MOST_GROUPS, explain_groups
-from seeder.config.load import load
-from seeder.config.sections import Config
 from seeder.errors import ConfigError
 from seeder.net.addresses import HostPort
 from seeder.net.groups import OTHERS, Groups
+from tests.config.support import ONE_OBJECT, Load
 
-ABOVE = '[[objects]]\nbucket = "quotes"\nkey = "Nelson"\n[tracker]\n'
+ABOVE = f"{ONE_OBJECT}[tracker]\n"
 NETWORK = ipaddress.ip_network
-
-Read = Callable[[str], Config]
 
 
 @pytest.fixture
-def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
-    monkeypatch.setenv("HOME", str(tmp_path))
-
-    def read(text: str) -> Config:
-        path = tmp_path / "seeder.toml"
-        path.write_text(ABOVE + text, encoding="utf-8")
-        return load(path)
-
-    return read
+def read(read: Load) -> Load:
+    """Load what stands in [tracker], and below it."""
+    return lambda text: read(ABOVE + text)
 
 
-def test_networks_of_both_families_are_read_by_name(read: Read) -> None:
+def test_networks_of_both_families_are_read_by_name(read: Load) -> None:
     config = read(
         '[tracker.groups]\n"eu/a" = ["10.1.0.0/16", "2001:db8:a::/48"]\n'
         'office = "198.51.100.7"\nbüro-1 = ["::ffff:203.0.113.0/120"]\n'.replace(
@@ -85,7 +74,7 @@ NAME = 'want a name of letters, digits, ".", "_" and "-" such as "office", with 
         ('a = ["10.0.0.0/8"]\nb = "::ffff:10.0.0.0/104"', 'b = "::ffff:10.0.0.0/104": is in group'),
     ],
 )
-def test_a_mistake_is_one_line(read: Read, table: str, problem: str) -> None:
+def test_a_mistake_is_one_line(read: Load, table: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(f"[tracker.groups]\n{table}\n")
     [line] = caught.value.problems
@@ -94,26 +83,26 @@ def test_a_mistake_is_one_line(read: Read, table: str, problem: str) -> None:
     assert problem in line
 
 
-def test_all_mistakes_are_told_at_once(read: Read) -> None:
+def test_all_mistakes_are_told_at_once(read: Load) -> None:
     with pytest.raises(ConfigError) as caught:
         read('interval = 5\n[tracker.groups]\na = ["x"]\n"b c" = ["::/0"]\nd = ["10.0.0.1/8"]\n')
     assert len(caught.value.problems) == 4
 
 
 @pytest.mark.parametrize("text", ['groups = ["10.0.0.0/8"]', "groups = 5", "[[tracker.groups]]"])
-def test_what_is_no_table_is_told_its_form(read: Read, text: str) -> None:
+def test_what_is_no_table_is_told_its_form(read: Load, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(f"{text}\n")
     [line] = caught.value.problems
     assert "want a table headed [tracker.groups], with lines such as office =" in line
 
 
-def test_a_slash_without_quotes_is_explained(read: Read) -> None:
+def test_a_slash_without_quotes_is_explained(read: Load) -> None:
     with pytest.raises(ConfigError, match="a name with a slash stands in quotes"):
         read('[tracker.groups]\neu/a = ["10.0.0.0/8"]\n')
 
 
-def test_there_are_as_many_groups_as_can_be_told_apart(read: Read) -> None:
+def test_there_are_as_many_groups_as_can_be_told_apart(read: Load) -> None:
     lines = [f'r{each} = ["10.{each // 256}.{each % 256}.0/24"]' for each in range(MOST_GROUPS + 1)]
     assert len(read("[tracker.groups]\n" + "\n".join(lines[:-1])).tracker.groups) == MOST_GROUPS
     with pytest.raises(ConfigError, match="want at most 1000 groups"):

@@ -8,8 +8,8 @@ import pytest
 
 from seeder.config.load import load
 from seeder.errors import ConfigError
+from tests.config.support import EXAMPLE
 
-EXAMPLE = Path(__file__).parents[2] / "config" / "seeder.toml"
 ODD = [
     "nan", "-nan", "inf", "-inf", "1e999", "[nan]", '{ "0 B" = nan }',
     '{ "0 B" = 0.1, "1 TiB" = inf }',
