@@ -257,11 +257,14 @@ class LedgerDatabase:
             return file
 
     async def aclose(self) -> None:
-        """Close the file, without a flush, also when cancelled; a second time does nothing."""
+        """Close the file, without a flush, also when cancelled; done once, a further call is none.
+
+        A thread that still waits for another's lock is left to it; then the file stays open.
+        """
         if self._file is not None and not self._closed:
-            self._closed = True
             with trio.move_on_after(STOP_SECONDS, shield=True):
                 await self._in_thread(self._file.close, abandon_on_cancel=True)
+                self._closed = True
 
     async def _in_thread(
         self,

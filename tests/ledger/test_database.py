@@ -1,5 +1,6 @@
 import contextlib
 import logging
+import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -163,17 +164,21 @@ async def test_a_stop_in_the_middle_of_a_flush_counts_nothing_twice(path: Path) 
 
 
 async def test_a_stop_does_not_wait_for_ever(
-    path: Path, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    path: Path, mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger = Ledger()
     ledger.account(NELSON).uploaded(1)
     database = await LedgerDatabase.open(path)
     with write_lock(path):
+        mock_clock.autojump_threshold = 0
         with trio.move_on_after(1):
             await database.run(ledger)
         assert "not written at the stop" in caplog.text
         assert database.statistics().failures == 0  # it was left alone, still waiting for the lock
+    # The clock stands from here on: the close waits for the thread that has the file.
+    mock_clock.autojump_threshold = math.inf
     await database.aclose()
+    assert not path.with_name(f"{path.name}-wal").exists()  # the last who closes it removes it
 
 
 # -- failures
