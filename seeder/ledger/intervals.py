@@ -30,6 +30,14 @@ def cover(begin: int, end: int, steps: Sequence[int] = (DAY, HOUR, MINUTE)) -> I
     yield from cover(last, end, finer)
 
 
+def start_of(at: float, step: int) -> int:
+    """Return when the minute, the hour or the day (`step`, its seconds) of a moment began.
+
+    `at` and what is returned are Unix seconds; days are those of UTC.
+    """
+    return int(at // step) * step
+
+
 def known_moment(at: float, kept: dict[int, int]) -> int:
     """Return the last moment up to `at` where history can begin or end.
 
@@ -37,7 +45,7 @@ def known_moment(at: float, kept: dict[int, int]) -> int:
     there are minutes and hours, by their seconds. Intervals that meet at a moment still meet.
     """
     for step in (MINUTE, HOUR):
-        moment = int(at // step) * step
+        moment = start_of(at, step)
         if moment >= kept.get(step, NEVER):
             return moment
-    return int(at // DAY) * DAY
+    return start_of(at, DAY)

@@ -15,6 +15,7 @@ from seeder.errors import LedgerDamaged, StorageError
 from seeder.ledger.budget import Spent, period_starts
 from seeder.ledger.counters import Ledger
 from seeder.ledger.faults import DAMAGED, code, explaining
+from seeder.ledger.intervals import start_of
 from seeder.ledger.records import Records
 from seeder.ledger.schema import LATEST, check, connect, look_for_tables, view_as_present
 from seeder.units import DAY, HOUR
@@ -115,6 +116,6 @@ def spent_in(records: Records, now: float) -> Spent:
     day, month = period_starts(now)
     # A clock that was set back looks at a day whose hours are gone.
     hours_kept = day >= records.kept()[HOUR]
-    until = int(now) // HOUR * HOUR + HOUR if hours_kept else day + DAY
+    until = start_of(now, HOUR) + HOUR if hours_kept else day + DAY
     today = records.total(day, until)
     return Spent(today, records.total(month, day).plus(today))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from seeder.ledger.counters import AccountKey
+from seeder.ledger.intervals import start_of
 from seeder.ledger.recent import NODE_SHOWN, SHOWN, STEP, STEPS, RecentSteps, shown, spread
 from seeder.ledger.records import NodeStep, Records
 from seeder.ledger.spans import Span
@@ -98,10 +99,10 @@ def _node_values(step: NodeStep) -> tuple[int, ...]:
 def read_series(records: Records, span: Span, now: float, scope: Selection | None) -> Series:
     """Return the steps of a span that the ledger's file has, of all accounts or of some."""
     step = span.step
-    end = int(now) // step * step + step
+    end = start_of(now, step) + step
     first, since = end - (span.seconds or 0), records.first_step()
     if span.seconds is None:
-        first = min(records.first_day() or end - step, end - step) // step * step
+        first = start_of(min(records.first_day() or end - step, end - step), step)
     length = (end - first) // step
     node = _Columns(_NODE, length)
     for each in records.node_steps(step, first, end):

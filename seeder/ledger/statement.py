@@ -16,7 +16,7 @@ from seeder.ledger.bill import (
     months_between,
 )
 from seeder.ledger.counters import PURPOSES, UNATTRIBUTED, AccountKey, Counters
-from seeder.ledger.intervals import NEVER
+from seeder.ledger.intervals import NEVER, start_of
 from seeder.ledger.records import Records
 from seeder.ledger.savings import Prices
 from seeder.units import DAY, HOUR
@@ -84,7 +84,7 @@ def read_statement(
 def _after(now: float) -> int:
     """Return the moment up to which counts of the present reach: what a wrong clock has counted
     later belongs to no day yet."""
-    return int(now) // DAY * DAY + DAY
+    return start_of(now, DAY) + DAY
 
 
 def _bills(records: Records, prices: Prices, first: int, until: int) -> Iterator[Bill]:
@@ -193,7 +193,7 @@ def read_plot(records: Records, statement: Statement) -> Plot:
     begin, end = known[0].begin, min(known[-1].end, int(statement.end))
     fine = end - begin <= _FINE_UP_TO and begin >= records.kept().get(HOUR, NEVER)
     step = HOUR if fine else DAY
-    first = begin // step * step
+    first = start_of(begin, step)
     found: list[Counters | None] = [None] * max(1, -(-(end - first) // step))
     for each in records.node_steps(step, first, end):
         if each.at < begin or each.at + step > known[-1].end:

@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from seeder.ledger.counters import COUNTERS, Account, AccountKey
-from seeder.ledger.file import KEPT_FOR, LedgerFile
+from seeder.ledger.file import LedgerFile
 from seeder.ledger.records import Entry
+from seeder.ledger.retention import KEPT_FOR
 from seeder.ledger.schema import LEVELS
 from seeder.units import DAY, HOUR, MINUTE
 from tests.benchmarks.setup import machine

@@ -13,10 +13,11 @@ from seeder.config.money import BudgetSettings
 from seeder.errors import BudgetSpent
 from seeder.ledger.budget import Budget, Reading, Spent, period_starts
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger, Tally
-from seeder.ledger.file import KEPT_FOR, LedgerFile
+from seeder.ledger.file import LedgerFile
 from seeder.ledger.limits import Level, Limit, Period, Resource, limits_of
 from seeder.ledger.reading import read_ledger
 from seeder.ledger.records import Entry
+from seeder.ledger.retention import KEPT_FOR
 from seeder.ledger.savings import BYTES_PER_GB, Prices
 from seeder.units import DAY, HOUR
 

@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from seeder.ledger.counters import PURPOSES, UNATTRIBUTED, AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase
-from seeder.ledger.file import KEPT_FOR
 from seeder.ledger.reading import read_ledger
+from seeder.ledger.retention import KEPT_FOR
 from seeder.torrent.objects import Purpose
 from seeder.units import DAY, HOUR, MINUTE
 from tests.ledger.support import NELSON, as_nobody

@@ -182,6 +182,23 @@ def test_a_clock_that_is_wrong_for_a_while_drops_nothing(path: Path) -> None:
     assert (recorded.since, recorded.ledger.totals().uploaded_bytes) == (NOON + 60, 4)
 
 
+@pytest.mark.parametrize("wrong", [1000 * DAY, 3 * DAY])
+def test_a_node_that_starts_by_a_wrong_clock_drops_nothing(path: Path, wrong: int) -> None:
+    ledger, file = Ledger(), LedgerFile(path)
+    for now in (NOON, NOON + 60):
+        ledger.account(NELSON).uploaded(1)
+        write(file, ledger, now)
+    file.close()
+    file = LedgerFile(path)
+    file.load()
+    for now in (NOON + wrong, NOON + wrong + 1800, NOON + 2 * HOUR):
+        ledger.account(NELSON).uploaded(1)
+        write(file, ledger, now)
+    file.close()
+    recorded = read_ledger(path, now=NOON + 2 * HOUR, since=NOON + 60)
+    assert (recorded.since, recorded.ledger.totals().uploaded_bytes) == (NOON + 60, 4)
+
+
 def test_minutes_begin_anew_after_a_clock_that_dropped_them(path: Path) -> None:
     ledger, file = Ledger(), LedgerFile(path)
     wrong = NOON + 1000 * DAY

@@ -7,9 +7,10 @@ import pytest
 
 from seeder.errors import StorageError
 from seeder.ledger.counters import Ledger
-from seeder.ledger.file import KEPT_FOR, LedgerFile
+from seeder.ledger.file import LedgerFile
 from seeder.ledger.holders import HolderCounts, HolderLedger, HolderSum
 from seeder.ledger.reading import records_of
+from seeder.ledger.retention import KEPT_FOR
 from seeder.ledger.schema import SCHEMA
 from seeder.units import DAY, HOUR, MINUTE
 from tests.ledger.support import NOON, make_older, write_lock
