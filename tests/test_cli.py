@@ -35,7 +35,7 @@ DAY = 86400.0
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A configuration whose S3 server is never asked."""
-    return write_settings(tmp_path / "seeder.toml", "http://127.0.0.1:1", "127.0.0.1:6881")
+    return write_settings(tmp_path / "seeder.toml", "http://127.0.0.1:1")
 
 
 @pytest.fixture

@@ -67,15 +67,16 @@ class Site:
         return self.path.parent / "state"
 
 
-def write_settings(path: Path, endpoint: str, peer: str) -> Path:
-    """Write a configuration for two objects of one bucket."""
+def write_settings(path: Path, endpoint: str, peer: str = "127.0.0.1:0") -> Path:
+    """Write a configuration for two objects of one bucket; `peer` is where peers are let in."""
+    public = peer if not peer.endswith(":0") else "127.0.0.1:6881"  # which nobody dials
     wishes: dict[str, Mapping[str, str]] = {"Nelson": {"piece_length": "64 KiB"}, "Hardy": {}}
     settings = {
         "state_directory": "state",
         "origin": {"endpoint": endpoint, "path_style": True},
         "objects": [{"bucket": "quotes", "key": key, **wish} for key, wish in wishes.items()],
         "tracker": {"listen": ["127.0.0.1:0"], "announce_url": "http://127.0.0.1:6969/announce"},
-        "peer": {"listen": [peer], "public_address": peer, "super_seeding": "off"},
+        "peer": {"listen": [peer], "public_address": public, "super_seeding": "off"},
         "cache": {"directory": "cache", "disk": "1 GiB"},
         "admin": {"listen": []},
     }

@@ -66,7 +66,7 @@ async def test_check_online_lists_a_prefix_and_reads_nothing_of_it(site: Site) -
 def test_what_this_machine_has_no_room_for_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_settings(tmp_path / "seeder.toml", "http://127.0.0.1:1", "127.0.0.1:6881")
+    path = write_settings(tmp_path / "seeder.toml", "http://127.0.0.1:1")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (65536, 65536))
     assert list(doubt_machine(load(path))) == []
     usual = path.read_text()

@@ -24,7 +24,12 @@ TORRENT = {"objects": [{"bucket": "quotes", "key": "third", "torrent_file": "it"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    made = write_settings(tmp_path / "seeder.toml", "http://127.0.0.1:1", "127.0.0.1:6881")
+    return write(tmp_path)
+
+
+def write(tmp_path: Path, peer: str = "127.0.0.1:0") -> Path:
+    """Write settings that need nothing of the machine but what is asked for with them."""
+    made = write_settings(tmp_path / "seeder.toml", "http://127.0.0.1:1", peer)
     made.write_text(made.read_text().replace('"listen" = []', '"listen" = ["127.0.0.1:0"]'))
     return made
 
@@ -83,21 +88,20 @@ def test_a_certificate_whose_time_has_not_come_may_be_good_when_the_clock_is_set
     assert (ended.code, "is this machine's clock right?" in ended.line) == (1, True)
 
 
-def test_a_port_that_is_taken_may_be_free_at_the_next_start(path: Path) -> None:
+def test_a_port_that_is_taken_may_be_free_at_the_next_start(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        path.write_text(path.read_text().replace("127.0.0.1:6881", f"127.0.0.1:{port}"))
-        ended = start(path)
+        ended = start(write(tmp_path, f"127.0.0.1:{port}"))
     assert ended.line.startswith(f"peer.listen: can't listen on 127.0.0.1:{port}: Address already")
     assert ended.code == 1
 
 
 def test_two_listeners_of_the_file_that_take_each_others_port_are_a_mistake(
-    path: Path,
+    tmp_path: Path,
 ) -> None:
     port = free_port("127.0.0.1")
-    text = path.read_text().replace("127.0.0.1:6881", f"127.0.0.1:{port}")
-    path.write_text(text.replace("127.0.0.1:0", f"0.0.0.0:{port}", 1))
+    path = write(tmp_path, f"127.0.0.1:{port}")
+    path.write_text(path.read_text().replace("127.0.0.1:0", f"0.0.0.0:{port}", 1))
     ended = start(path)
     assert (ended.code, "peer.listen: can't listen on" in ended.line) == (2, True)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from seeder.daemon.watching import FileWatch
 from tests.commands.support import PROGRAM, environment, write_settings
-from tests.support.ports import free_port
 from tests.support.processes import Child
 
 
@@ -83,9 +82,7 @@ def test_a_volume_of_kubernetes_is_followed_through_its_links(tmp_path: Path) ->
 def test_a_running_daemon_takes_up_what_changes_and_keeps_to_the_old_one_if_that_is_wrong(
     tmp_path: Path,
 ) -> None:
-    path = write_settings(
-        tmp_path / "seeder.toml", "http://127.0.0.1:1", f"127.0.0.1:{free_port('127.0.0.1')}"
-    )
+    path = write_settings(tmp_path / "seeder.toml", "http://127.0.0.1:1")
     right = "watch = true\n" + path.read_text()
     path.write_text(right)
     with Child(
