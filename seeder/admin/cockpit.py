@@ -29,8 +29,6 @@ class Cockpit:
 
     overview: Overview
     links: Links
-    started_at: float = field(default_factory=time.time)
-    """Unix seconds."""
     table: Table = field(init=False)
     lately: Lately = field(init=False)
 
@@ -58,7 +56,7 @@ class Cockpit:
         prefixes = list(overview.prefixes)
         return {
             "at": round(time.time(), 1),
-            "started_at": self.started_at,
+            "started_at": overview.started_at,
             "version": __version__,
             "announce": self.links.announce,
             "notices": list(notices(overview))[:SHOWN_NOTICES],

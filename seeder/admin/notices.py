@@ -17,6 +17,8 @@ def notices(overview: Overview) -> Iterator[str]:
             yield f"origin {name} is stalled: {told.stall}"
         elif not told.reachable:
             yield f"origin {name} is away: {told.reason}"
+        if told.clock_fault is not None:
+            yield f"origin {name}: {told.clock_fault}"
     fault = overview.database.statistics().fault
     if fault is not None:
         yield f"the ledger can't be written, and what is counted waits in memory: {fault}"

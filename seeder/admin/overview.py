@@ -40,6 +40,7 @@ from seeder.ledger.report import Report, ReportRows, TorrentRow
 from seeder.ledger.savings import Prices
 from seeder.net.addresses import HostPort
 from seeder.net.doors import Door, Doors
+from seeder.net.epoch import Epoch
 from seeder.net.slices import Slices
 from seeder.peer.hub import CONNECTION_STATES, Hub
 from seeder.publish.prefixes import Prefixes
@@ -122,8 +123,6 @@ class Overview:
     """This node's part in it; None for a node by itself."""
     seeded: Callable[[], int] = int
     """Returns how many torrents this node seeds."""
-    started_at: float = field(default_factory=time.time)
-    """Unix seconds."""
     exchange: SwarmExchange | None = None
     """What shares the swarms with its other nodes."""
     unready: str | None = "starting"
@@ -141,6 +140,13 @@ class Overview:
     reloads: Reloads = field(default_factory=lambda: Reloads(time.time()))
     pulse: Pulse = field(default_factory=Pulse)
     _process: ProcessMetrics = field(default_factory=ProcessMetrics)
+    _epoch: Epoch = field(default_factory=Epoch)
+    _began: float = field(default_factory=trio.current_time)
+
+    @property
+    def started_at(self) -> float:
+        """When the node was started (Unix s)."""
+        return self._epoch.unix(self._began)
 
     @property
     def turned_away(self) -> dict[str, int]:
@@ -261,6 +267,7 @@ class Overview:
                 "since": told.since,
                 "reason": told.reason,
                 "last_success": told.last_success,
+                "clock_ahead": told.clock_ahead,
                 "requests": told.requests,
                 "retries": told.retries,
                 "switched": told.switched,

@@ -111,6 +111,11 @@ def origin_metrics(origins: Mapping[str, OriginStatistics]) -> Iterator[Family |
             if told.last_success is not None
         ],
     )
+    yield gauge(
+        "seeder_s3_clock_ahead_seconds",
+        "By how much S3's clock is ahead of this machine's, where it takes no other time; else 0",
+        [(labels(origin=name), told.clock_ahead) for name, told in origins.items()],
+    )
 
 
 def _by_origin(origins: Mapping[str, OriginStatistics], figure: str) -> list[tuple[Labels, float]]:

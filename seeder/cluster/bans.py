@@ -4,7 +4,6 @@ Of two words on a network the later one counts (`seeder.net.bans`).
 """
 
 import json
-import time
 from collections.abc import Callable, Iterable, Mapping
 
 import trio
@@ -16,6 +15,7 @@ from seeder.cluster.members import Membership
 from seeder.cluster.store import Store
 from seeder.net.addresses import IPNetwork
 from seeder.net.bans import MOST_BANS, Ban, Bans, read_ban
+from seeder.net.epoch import Epoch
 
 # A value is "AT END JSON"; END is 0 where there is none.
 _SCRIPT = map_script("""
@@ -47,6 +47,7 @@ class SharedBans:
         heard: Callable[[Iterable[Ban]], object],
     ) -> None:
         self._heard = heard
+        self._epoch = Epoch()
         self._known = Bans()
         """What this node knows, and what it heard."""
         self._news: list[Ban] = []
@@ -81,7 +82,7 @@ class SharedBans:
     def _pass_on(self) -> None:
         news, self._news = self._news, []
         if news:
-            self._known.trim(time.time())
+            self._known.trim(self._epoch.least())
             self._heard(news)
 
 

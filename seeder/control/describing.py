@@ -13,6 +13,7 @@ from seeder.control.looks import LookState, told_look
 from seeder.control.operations import JsonObject, OpenObject
 from seeder.gateway.links import Links
 from seeder.ledger.savings import Prices
+from seeder.net.epoch import Epoch
 from seeder.publish.additions import Additions, EntrySource
 from seeder.publish.publisher import Publisher
 from seeder.torrent.info import safe_name
@@ -90,8 +91,7 @@ class Describer:
     """Returns the bytes that are read into the cache, and why it doesn't go on, if so."""
     is_ours: Callable[[ObjectRef], bool]
     """Tells whether this node of the cluster seeds an object."""
-    epoch: float
-    """What trio's clock began at (Unix s)."""
+    epoch: Epoch
 
     def describe(
         self, ref: ObjectRef, stalled: StalledObjects, *, whole: bool = False

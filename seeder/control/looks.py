@@ -3,6 +3,7 @@
 from typing import Any
 
 from seeder.control.operations import JsonObject
+from seeder.net.epoch import Epoch
 from seeder.publish.rounds import Looked
 
 
@@ -20,14 +21,11 @@ class LookState(JsonObject):
     """Why that look failed, if it did."""
 
 
-def told_look(looked: Looked, epoch: float) -> dict[str, Any]:
-    """Return a look as the fields of LookState; `epoch` is what trio's clock began at (Unix s).
-
-    It is the same each time, so that the moments can be compared.
-    """
+def told_look(looked: Looked, epoch: Epoch) -> dict[str, Any]:
+    """Return a look as the fields of LookState, whose moments can be compared."""
     asked_at, began_at = looked.asked_at, looked.began_at
     return {
-        "asked_at": None if asked_at is None else epoch + asked_at,
-        "looked_at": None if began_at is None else epoch + began_at,
+        "asked_at": None if asked_at is None else epoch.unix(asked_at),
+        "looked_at": None if began_at is None else epoch.unix(began_at),
         "look_fault": looked.fault,
     }

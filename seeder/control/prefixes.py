@@ -22,6 +22,7 @@ from seeder.control.operations import (
     Nothing,
     QueryObject,
 )
+from seeder.net.epoch import Epoch
 from seeder.net.slices import Slices
 from seeder.publish.additions import Additions, EntrySource
 from seeder.publish.publisher import Publisher
@@ -105,9 +106,8 @@ class PrefixesResource(EntryResource):
         publisher: Publisher,
         additions: Additions,
         warm: Callable[[Iterable[ObjectRef]], None],
-        epoch: float,
+        epoch: Epoch,
     ) -> None:
-        """`epoch` is what trio's clock began at (Unix s)."""
         super().__init__(catalog, publisher, additions, warm)
         self._epoch = epoch
 

@@ -15,6 +15,7 @@ from seeder.errors import StorageError
 from seeder.files import dump_json, parse_json, read_file, replace_file, set_aside, storage_errors
 from seeder.net.addresses import IPNetwork
 from seeder.net.bans import Ban, Bans, read_bans
+from seeder.net.epoch import Epoch
 from seeder.net.guards import Lapses
 from seeder.units import MIB, rounded_time
 
@@ -33,6 +34,7 @@ class BanKeeper:
     def __init__(self, directory: Path) -> None:
         """A file that can't be read is a line in the log, and one that is damaged set aside."""
         self._path = directory / BANS
+        self._epoch = Epoch()
         self.bans = self._read()
         self.shared: SharedBans | None = None
         self._turn = trio.Lock()
@@ -101,7 +103,7 @@ class BanKeeper:
         return frozenset(each.network for each in self.bans.in_force(time.time()))
 
     async def _write(self, bans: Bans) -> None:
-        bans.trim(time.time())
+        bans.trim(self._epoch.least())
         data = dump_json(bans.document())
         await trio.to_thread.run_sync(self._replace, data)
 

@@ -4,7 +4,6 @@ for who has the token.
 
 import logging
 import socket
-import time
 from collections.abc import Awaitable, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from seeder.errors import StateUnusable, StorageError
 from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request, RequestRefused, Response
 from seeder.http.server import serve as serve_web
+from seeder.net.epoch import Epoch
 from seeder.net.local import LocalListener, listening_at
 
 _LOG = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def _operations(node: Node, reloader: Reloader) -> list[AnyOperation]:
     """Return all that can be asked of a node: a resource is named here, and nowhere else."""
     path = node.config.control_socket
     catalog, publisher, additions = node.catalog, node.publisher, node.additions
-    epoch = time.time() - trio.current_time()
+    epoch = Epoch()
     describer = Describer(
         accounts=node.overview.accounts,
         publisher=publisher,

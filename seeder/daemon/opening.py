@@ -1,7 +1,6 @@
 """How a node is put together: each part is given what it needs, complete, by those before it."""
 
 import secrets
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from seeder.daemon.public_address import PublicAddress
 from seeder.daemon.restraint import Restraint
 from seeder.daemon.sharing import (
     clock_of,
+    time_of,
 )
 from seeder.daemon.sidecars import Sidecars
 from seeder.daemon.warming import Warmer
@@ -255,7 +255,7 @@ def _make_node(
             ids,
             uploads.overhead,
             trio.current_time,
-            ids_clock=trio.current_time if fellows is None else time.time,
+            ids_clock=trio.current_time if fellows is None else time_of(foundation),
         ),
         fellows=fellows,
         admin=AdminRoutes(Cockpit(overview, links), publishing.events.webhooks, config.admin.hosts),

@@ -20,6 +20,7 @@ from seeder.errors import (
     TorrentUnsupported,
 )
 from seeder.http.dates import parse_date
+from seeder.s3.clock import is_of_another_time
 from seeder.s3.pages import code_in, describe_page, is_page
 from seeder.s3.xml import read_xml
 from seeder.torrent.objects import ObjectRef
@@ -42,6 +43,10 @@ _THROTTLING_CODES = frozenset(
 _TRANSIENT_CODES = _THROTTLING_CODES | {"InternalError", "ServiceUnavailable", "RequestTimeout"}
 _EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
 _REPLACED_CODES = _EXPIRED_CODES | {"InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_CLOCK_CODES = frozenset(
+    {"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture", "SignatureDoesNotMatch"}
+)
+"""Of what is signed for another time; the last one may mean that."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NOT_ABOUT_THE_CALL = _REDIRECTS | {401, 403, 412}
 _NO_SUCH_METHOD = frozenset({405, 501})
@@ -128,6 +133,8 @@ class Answer:
     """What it is and its likely cause, if it is a page of HTML: then S3 hardly sent it."""
     pause: float | None = None
     """Seconds for which S3 wants to be left alone (Retry-After, RFC 9110, 10.2.3)."""
+    date: int | None = None
+    """What time it is there (Unix s)."""
 
     @classmethod
     def read(cls, status: int, headers: Mapping[str, str], body: bytes = b"") -> "Answer":
@@ -148,6 +155,7 @@ class Answer:
             delete_marker=headers.get("x-amz-delete-marker") == "true",
             page=printable(describe_page(status, headers, body)) if page and not code else "",
             pause=_pause(headers.get("retry-after", ""), headers.get("date", "")),
+            date=parse_date(headers.get("date", "")),
         )
 
     @property
@@ -164,6 +172,11 @@ class Answer:
     def about_credentials(self) -> bool:
         """Whether other credentials may help: these have expired, or were replaced."""
         return self.code in _REPLACED_CODES
+
+    def tells_time(self, signed_for: float) -> float | None:
+        """Return what time it is there, if the request was signed for quite another one."""
+        about_clock = self.code in _CLOCK_CODES and is_of_another_time(self.date, signed_for)
+        return self.date if about_clock else None
 
     @property
     def about_signing(self) -> bool:

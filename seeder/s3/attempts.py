@@ -87,7 +87,7 @@ class Attempts:
         """
         credentials = await self._signer.credentials.get()
         endpoint = self._signer.endpoint(call.ref.bucket, tries.region)
-        roll = self._roll()
+        roll, signed_for = self._roll(), self._signer.clock.now()
         try:
             got = await self._ask(call, endpoint, credentials, progress)
         except Broken as broken:
@@ -104,7 +104,7 @@ class Attempts:
             return got
         return Failed(
             refusal(got, self._signer.asked(call, endpoint), tries.attempt),
-            tries.refused(got, roll=roll),
+            tries.refused(got, roll=roll, signed_for=signed_for if credentials else None),
             Setback(f"it answers {got}", True, got.throttled, got.pause),
             credentials,
         )

@@ -32,7 +32,7 @@ from seeder.s3.network import Resolver
 from seeder.s3.operations import OriginStatistics, Unanswered
 from seeder.s3.pace import Progress
 from seeder.s3.presence import Presence
-from seeder.s3.retry import Move, Renew, RetryPolicy, Tries, Wait
+from seeder.s3.retry import Move, Renew, RetryPolicy, SetClock, Tries, Wait
 from seeder.s3.signer import Signer
 from seeder.s3.stalls import Outstanding, Stall, Stalls
 from seeder.s3.transport import Exchanges
@@ -182,6 +182,8 @@ class Caller:
             reason=reach.reason,
             last_success=presence.moment(reach.last_answer),
             last_error=self._last_error,
+            clock_ahead=self._signer.clock.ahead,
+            clock_fault=self._signer.clock.fault,
         )
 
     async def result(self, call: Call[_T]) -> _T:
@@ -296,6 +298,8 @@ class Caller:
                 bucket = call.ref.bucket
                 _LOG.info("bucket %s is in region %s: signing for that", bucket, region)
                 self._signer.move(bucket, region)
+            case SetClock(told=told):
+                self._signer.clock.follow(told)
             case Renew():
                 if not await self._signer.credentials.renew(failed.credentials):
                     raise failed.final()

@@ -96,4 +96,9 @@ class OriginStatistics:
     """Why it counts as away."""
     last_success: float | None
     """When the last answer came (Unix s)."""
+    clock_ahead: float
+    """Seconds by which S3's clock is ahead of the machine's; 0 while requests that are signed for
+    the machine's time are taken."""
+    clock_fault: str | None
+    """What is wrong with the machine's clock, if it is too far from S3's."""
     last_error: str | None

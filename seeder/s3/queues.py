@@ -16,7 +16,9 @@ import trio
 
 from seeder import __version__
 from seeder.errors import AccessDenied, OriginError, OriginFault, OriginUnreachable, SignerRefused
+from seeder.http.dates import parse_date
 from seeder.s3.answers import Answer, printable
+from seeder.s3.clock import SigningClock, is_of_another_time
 from seeder.s3.credentials import CredentialStore, chain
 from seeder.s3.signing import Endpoint, wire_request
 from seeder.s3.transport import Broken, Exchange, Exchanges
@@ -52,6 +54,15 @@ _OF_THE_SIGNER = {
     "RequestTimeTooSkewed": "set this machine's clock (NTP)",
 }
 """What is wrong whatever is asked for."""
+_OF_THE_CLOCK = frozenset(
+    {
+        "InvalidSignatureException",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    }
+)
+"""Of what is signed for another time, among others."""
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
 _RENEWABLE = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
@@ -91,7 +102,7 @@ class EventQueue:
         self._credentials = CredentialStore(name, lambda: chain(profile, region))
         self._exchanges = Exchanges(_CONNECTIONS, connect=_CONNECT, read=_READ, ca_file=ca_file)
         self._meter = meter
-        self._wall_clock = wall_clock
+        self._clock = SigningClock(f"the queue of origin {name}", wall_clock)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the credentials fresh until cancelled; then close the connections."""
@@ -147,8 +158,9 @@ class EventQueue:
 
     async def _call(self, action: str, asked: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"QueueUrl": self._url, **asked}).encode()
-        for is_last in (False, True):
-            credentials = await self._credentials.get()
+        may_set_clock = may_renew = True
+        while True:
+            credentials, signed_for = await self._credentials.get(), self._clock.now()
             request = wire_request(
                 "POST",
                 self._endpoint,
@@ -159,7 +171,7 @@ class EventQueue:
                 },
                 unsigned={"User-Agent": f"seeder/{__version__}", "Accept-Encoding": "identity"},
                 credentials=credentials,
-                now=self._wall_clock(),
+                now=signed_for,
                 body=body,
             )
             try:
@@ -167,6 +179,7 @@ class EventQueue:
                     request, self._meter, "metainfo", seconds=WAIT + _READ, beside=True
                 ) as exchange:
                     status, text = exchange.status, await _text_of(exchange)
+                    told = parse_date(exchange.headers.get("date", ""))
             except Broken as broken:
                 raise OriginUnreachable(
                     f"{broken}; check the queue's URL and the network"
@@ -177,8 +190,15 @@ class EventQueue:
                     raise OriginFault(f"{self._endpoint.host} answers 200 and no JSON: is it SQS?")
                 return found
             code, said = _fault(status, found, text)
-            renewable = code in _RENEWABLE and not is_last
-            if not (renewable and await self._credentials.renew(credentials)):
+            if told is not None and code in _OF_THE_CLOCK and may_set_clock:
+                may_set_clock = False
+                if is_of_another_time(told, signed_for):
+                    self._clock.follow(told)
+                    continue
+            if not (code in _RENEWABLE and may_renew):
+                break
+            may_renew = False
+            if not await self._credentials.renew(credentials):
                 break
         kind, advice = _meaning(action, status, code, is_json=found is not None)
         advice = f"; {advice}" if advice else ""

@@ -72,7 +72,14 @@ class Renew:
     """Look for other credentials, then try again if there are any."""
 
 
-Step: TypeAlias = Wait | Move | Renew | None
+@dataclass(frozen=True, slots=True)
+class SetClock:
+    """Sign for the time that it is there (Unix s), and ask again."""
+
+    told: float
+
+
+Step: TypeAlias = Wait | Move | Renew | SetClock | None
 """What to do next; None gives the call up."""
 
 
@@ -90,16 +97,23 @@ class Tries:
         self._vain = 0
         """Those of them since which it hasn't come on."""
         self._moves = 0
-        self._renewed = False
+        self._renewed = self._clock_set = False
         self.region = region
         self.attempt = 1
 
-    def refused(self, answer: Answer, *, roll: float) -> Step:
-        """Decide on an error that S3 sent; `roll` is random, from 0 to 1."""
+    def refused(self, answer: Answer, *, roll: float, signed_for: float | None = None) -> Step:
+        """Decide on an error that S3 sent; `roll` is random, from 0 to 1.
+
+        `signed_for` is when the request says that it was made (Unix s), if it was signed.
+        """
         if (region := answer.moved_from(self.region)) and self._moves < _MOST_MOVES:
             self._moves += 1
             self.region = region
             return Move(region)
+        told = None if signed_for is None else answer.tells_time(signed_for)
+        if told is not None and not self._clock_set:
+            self._clock_set = True
+            return SetClock(told)
         if answer.about_credentials and not self._renewed:
             self._renewed = True
             return Renew()

@@ -13,6 +13,7 @@ from seeder import __version__
 from seeder.config.origins import OriginSettings
 from seeder.s3.answers import Asked, label
 from seeder.s3.calls import Call
+from seeder.s3.clock import SigningClock
 from seeder.s3.credentials import CredentialStore, chain
 from seeder.s3.signing import Credentials, Endpoint, EndpointRules, WireRequest, wire_request
 
@@ -22,7 +23,7 @@ class Signer:
 
     def __init__(self, settings: OriginSettings, wall_clock: Callable[[], float]) -> None:
         self._settings = settings
-        self._wall_clock = wall_clock
+        self.clock = SigningClock(f"origin {settings.name}", wall_clock)
         find = partial(chain, settings.profile, settings.region)
         self.credentials = CredentialStore(settings.name, None if settings.anonymous else find)
         loader = create_loader()
@@ -70,7 +71,7 @@ class Signer:
             headers=headers,
             unsigned=unsigned,
             credentials=credentials,
-            now=self._wall_clock(),
+            now=self.clock.now(),
             body=call.body,
         )
 

@@ -67,6 +67,8 @@ IDLE_ORIGIN = OriginStatistics(
     since=None,
     reason=None,
     last_success=None,
+    clock_ahead=0.0,
+    clock_fault=None,
     last_error=None,
 )
 

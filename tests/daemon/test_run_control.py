@@ -304,6 +304,22 @@ async def test_a_ban_ends_by_itself(node: Node, client: httpx.AsyncClient) -> No
     assert (await client.get("/bans")).json() == {"bans": []}
 
 
+async def test_a_clock_that_is_ahead_for_a_while_ends_no_ban_for_good(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = time.time
+    async with serving(config) as node, at_socket(config) as client:
+        door = node.clients.doors.peer
+        await client.post("/bans", json={"network": "203.0.113.0/24", "for": "1h"})
+        monkeypatch.setattr(time, "time", lambda: right() + 1e8)
+        await until(lambda: door.admits(bytes([203, 0, 113, 7])))
+        await client.post("/bans", json={"network": "192.0.2.0/24", "for": "1h"})  # all are written
+        monkeypatch.setattr(time, "time", right)
+        await until(lambda: not door.admits(bytes([203, 0, 113, 7])))
+    async with serving(config) as node:
+        assert not node.clients.doors.peer.admits(bytes([203, 0, 113, 7]))
+
+
 async def test_a_reload_leaves_bans_as_they_are(file: Path, text: str, reloader: Reloader) -> None:
     config = load(file)
     async with serving(config, reloader=reloader) as node, at_socket(config) as client:

@@ -66,6 +66,7 @@ TOLD: dict[str, tuple[str, dict[str, str]]] = {
     r"origins\.(.+)\.waiting": ("seeder_s3_waiting_calls", {"origin": r"\1"}),
     r"origins\.(.+)\.reachable": ("seeder_s3_reachable", {"origin": r"\1"}),
     r"origins\.(.+)\.last_success": ("seeder_s3_last_answer_timestamp_seconds", {}),
+    r"origins\.(.+)\.clock_ahead": ("seeder_s3_clock_ahead_seconds", {"origin": r"\1"}),
     r"origins\.(.+)\.requests": ("seeder_s3_requests_total", {"origin": r"\1"}),
     r"prefixes\.(.+)\.objects": ("seeder_listed_objects", {"prefix": r"\1"}),
     r"prefixes\.(.+)\.bytes": ("seeder_prefix_objects_bytes", {"prefix": r"\1"}),

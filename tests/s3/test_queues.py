@@ -90,3 +90,24 @@ async def test_what_is_no_message_is_left_out(
 ) -> None:
     faults.script(answer(200, json.dumps(told).encode()))
     assert await queue.receive(60) == []
+
+
+async def test_it_is_asked_by_its_own_clock_where_ours_is_wrong(
+    faults: FaultServer, queue: EventQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = {"__type": "com.amazon.coral.service#InvalidSignatureException", "message": "expired"}
+    date = "Wed, 01 Jan 2025 00:00:00 GMT"
+    faults.script(
+        answer(400, json.dumps(told).encode(), date=date),
+        answer(200, b"{}"),
+        answer(200, b"{}"),
+    )
+    assert await queue.receive(60) == []
+    assert await queue.receive(60) == []
+    dates = [seen.headers["x-amz-date"] for seen in faults.seen]
+    assert dates == ["20261201T180000Z", "20250101T000000Z", "20250101T000000Z"]
+    assert caplog.text.count("set it (NTP)") == 1
+    faults.default = answer(400, json.dumps(told).encode(), date=date)
+    with pytest.raises(OriginError, match="check the secret key and the region"):
+        await queue.receive(60)
+    assert len(faults.seen) == 4
