@@ -16,7 +16,6 @@ import trio
 
 from seeder.commands.masking import mask_of
 from seeder.commands.sought import (
-    LARGEST_TORRENT,
     MOST_PEERS,
     Described,
     Sought,
@@ -34,6 +33,7 @@ from seeder.metainfo.workers import do_all
 from seeder.net.addresses import HostPort, is_public, parse_ip
 from seeder.s3.answers import Answer, printable
 from seeder.s3.pages import hint_of_page, is_page
+from seeder.torrent.info import LARGEST_TORRENT_FILE
 from seeder.torrent.layout import sha1
 from seeder.units import KIB, ByteRange
 
@@ -129,10 +129,10 @@ async def _read(source: str, named: set[str]) -> Sought:
     path = trio.Path(Path(source))
     try:
         async with await path.open("rb") as file:
-            data = await file.read(LARGEST_TORRENT + 1)
+            data = await file.read(LARGEST_TORRENT_FILE + 1)
     except OSError as error:
         raise StorageError(f"{source}: can't be read: {error.strerror}") from error
-    if len(data) > LARGEST_TORRENT:
+    if len(data) > LARGEST_TORRENT_FILE:
         raise MetainfoError(f"{source}: this is longer than any torrent")
     return parse_sought_file(data)
 
@@ -142,7 +142,7 @@ async def _torrent(url: str, named: set[str]) -> bytes:
     try:
         answer = await fetch(
             url,
-            most=LARGEST_TORRENT,
+            most=LARGEST_TORRENT_FILE,
             seconds=WEB_SEED_SECONDS,
             admit=lambda host: host in named or is_public(host),
         )

@@ -21,8 +21,6 @@ from seeder.torrent.info import META_VERSION, InfoHash, decode_info
 from seeder.torrent.layout import SHA1_LENGTH, Layout
 from seeder.units import MIB, ByteRange, port_number, rounded_size
 
-LARGEST_TORRENT = 10 * MIB
-"""Bytes of a torrent file, and of the info that a peer sends."""
 LARGEST_PIECE = 32 * MIB
 MOST_TRACKERS = 5
 MOST_WEB_SEEDS = 5

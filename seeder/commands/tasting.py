@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 import trio
 
-from seeder.commands.sought import LARGEST_TORRENT, Sought
+from seeder.commands.sought import Sought
 from seeder.errors import BencodeError, FetchFailed, MetainfoError, WireError
 from seeder.net.addresses import HostPort
 from seeder.peer import messages
 from seeder.peer.extensions import client_of
 from seeder.peer.messages import BLOCK_SIZE, Message, MessageId
 from seeder.torrent import bencode
+from seeder.torrent.info import LARGEST_TORRENT_FILE
 from seeder.torrent.layout import sha1
 from seeder.units import KIB
 
@@ -254,7 +255,7 @@ class _Talk:
             if not isinstance(told, dict) or not isinstance(names, dict):
                 return
             identifier, size = names.get(b"ut_metadata"), told.get(b"metadata_size")
-            fits = isinstance(size, int) and 0 < size <= LARGEST_TORRENT
+            fits = isinstance(size, int) and 0 < size <= LARGEST_TORRENT_FILE
             wanted = self._taster.sought.described is None and self._info is None
             if wanted and fits and isinstance(identifier, int) and 0 < identifier < 256:
                 assert isinstance(size, int)

@@ -22,14 +22,14 @@ from seeder.errors import AccessDenied, BencodeError, ObjectChanged, ObjectMissi
 from seeder.gateway.published import PublishedObjects
 from seeder.gateway.s3errors import S3Error
 from seeder.ledger.counters import Ledger
-from seeder.metainfo.questions import LARGEST_TORRENT_FILE
 from seeder.net.guards import Lapses
 from seeder.net.slices import Slices
-from seeder.s3.client import SmallObject
 from seeder.s3.listing import SIDECAR
 from seeder.s3.origins import Origins
+from seeder.s3.small_objects import SmallObject
 from seeder.torrent import bencode
 from seeder.torrent.catalog import Catalog
+from seeder.torrent.info import LARGEST_TORRENT_FILE
 from seeder.torrent.objects import ObjectRef
 from seeder.torrent.publications import Publication, State
 

@@ -22,13 +22,18 @@ from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
 from seeder.s3.remarks import Remarks
 from seeder.s3.support import Support
-from seeder.torrent.info import Info, Metainfo, build_info, parse_info, parse_torrent, safe_name
+from seeder.torrent.info import (
+    LARGEST_TORRENT_FILE,
+    Info,
+    Metainfo,
+    build_info,
+    parse_info,
+    parse_torrent,
+    safe_name,
+)
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import Meter, ObjectRef, PinnedObject
-from seeder.units import MIB
 
-LARGEST_TORRENT_FILE = 10 * MIB
-"""Bytes of a sidecar. Clients take hardly more: libtorrent 10^7 bytes."""
 LONGEST_QUESTION = 60.0
 """Seconds that all requests of a rung may take, before its metainfo is checked."""
 

@@ -9,6 +9,7 @@ cache its pieces. A call is a value of `calls`; it goes down through `caller` (w
 statistics), `attempts` (one exchange, within the budget), `transport` (httpx, in this module only),
 `http1` and `network`. Beside them, `retry` says when to ask, and `signer` how, by `credentials` and
 `signing`; `pace` which read is too slow, `reach` whether there is any answer, and `gate` who may
-ask while there is none (`presence` has the three together); `answers`, `heads`, `listing`,
+ask while there is none (`presence` has the three together). What takes several calls stands beside
+`client`: `witnesses` on how an object is, `lister`, `small_objects`. `answers`, `heads`, `listing`,
 `attributes` and `xml` read what comes back, and `support` remembers which calls an origin lacks.
 """

@@ -6,7 +6,6 @@
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import trio
@@ -16,44 +15,27 @@ from seeder.errors import (
     AccessDenied,
     AttributesUnsupported,
     ObjectChanged,
-    ObjectMissing,
-    OriginError,
     OriginFault,
-    OriginUnreachable,
     TorrentUnsupported,
 )
-from seeder.s3.answers import Answer, label
+from seeder.s3.answers import label
 from seeder.s3.caller import Caller
 from seeder.s3.calls import Allowance, Call
 from seeder.s3.heads import check_range, content_length, whole_size
-from seeder.s3.listing import LARGEST_PAGE, Listed, Page, page_query, parse_page
+from seeder.s3.lister import Lister
+from seeder.s3.listing import Listed, Page
 from seeder.s3.operations import OriginStatistics, Unanswered
-from seeder.s3.pages import hint_of_page, is_page
 from seeder.s3.retry import RetryPolicy
 from seeder.s3.signing import Query
+from seeder.s3.small_objects import SmallObject, SmallObjects
 from seeder.s3.stalls import Stall
 from seeder.s3.transport import Broken, Exchange
 from seeder.s3.witnesses import Witnesses
+from seeder.torrent.info import LARGEST_TORRENT_FILE
 from seeder.torrent.objects import Meter, ObjectRef, PinnedObject, Purpose
-from seeder.units import MIB, ByteRange
+from seeder.units import ByteRange
 
 _T = TypeVar("_T")
-
-LARGEST_TORRENT = 10 * MIB
-_LARGEST_RECEIPT = 64 * 1024
-"""Bytes of the answer to a PUT."""
-_MARK = "x-amz-meta-seeder"
-
-
-@dataclass(frozen=True, slots=True)
-class SmallObject:
-    """A whole object, and what tells it from others of its name."""
-
-    body: bytes
-    etag: str | None
-    """None where S3 doesn't tell."""
-    mark: str | None
-    """With which a seeder wrote it; None of anybody else's."""
 
 
 class S3Origin:
@@ -73,10 +55,6 @@ class S3Origin:
         allowance: Allowance | None = None,
     ) -> None:
         self._allowance = allowance
-        self._with_v2: set[str] = set()
-        """Buckets that were listed by ListObjectsV2."""
-        self._without_v2: set[str] = set()
-        """Buckets whose server refused ListObjectsV2 and took V1."""
         self._caller = Caller(
             settings,
             rng=rng,
@@ -85,6 +63,8 @@ class S3Origin:
             allowance=allowance,
         )
         self._witnesses = Witnesses(self._caller)
+        self._small = SmallObjects(self._caller)
+        self._lister = Lister(self._caller)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the credentials fresh until cancelled; then close the connections.
@@ -231,128 +211,26 @@ class S3Origin:
 
     async def read_small(self, ref: ObjectRef, limit: int, meter: Meter) -> bytes:
         """Return a whole object of at most `limit` bytes. OriginError; we can do without it."""
-        return (await self.read_tagged(ref, limit, meter)).body
+        return (await self._small.read(ref, limit, meter)).body
 
     async def read_tagged(self, ref: ObjectRef, limit: int, meter: Meter) -> SmallObject:
         """Return a whole object, as `read_small`, and what tells it from others."""
-
-        async def take(exchange: Exchange) -> SmallObject:
-            if exchange.status != 200:
-                raise OriginFault(f"{label(ref)}: S3 answers {exchange.status} to a GET")
-            if (content_length(exchange.headers) or 0) <= limit:
-                body = await exchange.read(limit)
-                if len(body) <= limit:
-                    headers = exchange.headers
-                    return SmallObject(body, headers.get("etag"), headers.get(_MARK))
-            raise OriginFault(f"{label(ref)}: has more than {limit} bytes")
-
-        # Without s3:ListBucket, S3 denies access to a key that isn't there.
-        normal = (ObjectMissing, AccessDenied)
-        call = Call(
-            "GET", ref, meter, "metainfo", take, size=limit, dispensable=True, normal=normal
-        )
-        return await self._caller.result(call)
+        return await self._small.read(ref, limit, meter)
 
     async def write_small(
         self, ref: ObjectRef, body: bytes, meter: Meter, *, instead_of: str | None, mark: str
     ) -> None:
-        """Put a torrent file in the place of what has an ETag, or of nothing (PutObject).
+        """Put a torrent file in the place of what has an ETag, or of nothing.
 
-        The `mark` is what `read_tagged` returns with it; it is kept as the object's metadata.
-        ObjectChanged when there is something else by now. Where the server knows no conditions,
-        or doesn't keep to them, it is asked without them. OriginError; we can do without it.
+        As `SmallObjects.write`. ObjectChanged when there is something else; OriginError.
         """
-
-        async def take(exchange: Exchange) -> None:
-            await exchange.read(_LARGEST_RECEIPT)
-
-        condition = {"If-None-Match": "*"} if instead_of is None else {"If-Match": instead_of}
-        headers = {"Content-Type": "application/x-bittorrent", _MARK: mark}
-        call = Call(
-            "PUT",
-            ref,
-            meter,
-            "metainfo",
-            take,
-            headers={**headers, **condition},
-            dispensable=True,
-            body=body,
-            normal=(ObjectChanged, AccessDenied),
-        )
-        try:
-            await self._caller.result(call)
-        except OriginFault as error:
-            if not _knows_no_conditions(str(error)):
-                raise
-        else:
-            if instead_of is None:
-                return
-            # Ceph RGW 16.2 answers 200 to a PUT with If-Match, and leaves what was there.
-            there = await self.read_tagged(ref, LARGEST_TORRENT, meter)
-            if there.etag != instead_of or there.body == body:
-                return
-        await self._caller.result(replace(call, headers=headers))
+        await self._small.write(ref, body, meter, instead_of=instead_of, mark=mark)
 
     async def list_page(
         self, prefix: ObjectRef, token: str | None, meter: Meter, *, by_marker: bool = False
     ) -> Page:
-        """Return a page of the objects whose keys begin with the key of `prefix`.
-
-        ListObjectsV2, or V1 `by_marker` and where the bucket's server refuses V2 in whatever way.
-        OriginError. A thread parses it, since that takes milliseconds.
-        """
-        bucket = prefix.bucket
-        by_marker = by_marker or (token is None and bucket in self._without_v2)
-        try:
-            body = await self._list(prefix, token, by_marker, meter)
-        except OriginError as refused:
-            if by_marker or token is not None or bucket in self._with_v2:
-                raise
-            try:
-                body = await self._list(prefix, None, True, meter)
-            except OriginError:
-                if isinstance(refused, OriginUnreachable):
-                    raise
-                raise refused from None  # it wasn't the version
-            self._without_v2.add(bucket)
-        if not by_marker and bucket not in self._without_v2:
-            self._with_v2.add(bucket)
-        try:
-            return await trio.to_thread.run_sync(parse_page, body)
-        except OriginFault as error:
-            answer = Answer.read(200, {}, body)
-            why = f"S3 answers {answer}, as if that were its listing" if answer.code else error
-            why = hint_of_page() if is_page({}, body) else why
-            raise OriginFault(f"{label(prefix)}: {why}") from error
-
-    async def _list(
-        self, prefix: ObjectRef, token: str | None, by_marker: bool, meter: Meter
-    ) -> bytes:
-        query, is_later = page_query(prefix.key, token, by_marker=by_marker), token is not None
-        name = label(prefix)
-
-        async def take(exchange: Exchange) -> bytes:
-            if exchange.status != 200:
-                raise OriginFault(f"{name}: S3 answers {exchange.status} to a listing")
-            body = await exchange.read(LARGEST_PAGE)
-            if len(body) > LARGEST_PAGE:
-                raise OriginFault(f"{name}: a page of its listing is longer than any")
-            return body
-
-        call = Call(
-            "GET",
-            prefix,
-            meter,
-            "metainfo",
-            take,
-            size=LARGEST_PAGE,
-            listing=query,
-            # Where V2 was never answered, there is V1 yet: some servers answer 500 to what they
-            # don't know, and that isn't S3 that is away.
-            dispensable=not by_marker and prefix.bucket not in self._with_v2,
-            patient=is_later,  # then there are pages that would have to be read again
-        )
-        return await self._caller.result(call)
+        """Return a page of the objects below a prefix, as `Lister.page`. OriginError."""
+        return await self._lister.page(prefix, token, meter, by_marker)
 
     async def get_torrent(self, pinned: PinnedObject, meter: Meter) -> bytes:
         """Return what S3 gives as an object's torrent (GetObjectTorrent).
@@ -366,14 +244,14 @@ class S3Origin:
         async def take(exchange: Exchange) -> bytes:
             if exchange.status != 200:
                 raise OriginFault(f"{name}: S3 answers {exchange.status} to ?torrent")
-            if (content_length(exchange.headers) or 0) > LARGEST_TORRENT:
+            if (content_length(exchange.headers) or 0) > LARGEST_TORRENT_FILE:
                 raise OriginFault(f"{name}: ?torrent is longer than any torrent")
-            body = await exchange.read(LARGEST_TORRENT, first=b"d")
+            body = await exchange.read(LARGEST_TORRENT_FILE, first=b"d")
             if not body:
                 raise OriginFault(f"{name}: ?torrent is empty")
             if not body.startswith(b"d"):
                 raise OriginFault(f"{name}: ?torrent is no torrent, rather the object itself")
-            if len(body) > LARGEST_TORRENT:
+            if len(body) > LARGEST_TORRENT_FILE:
                 raise OriginFault(f"{name}: ?torrent is longer than any torrent")
             return body
 
@@ -383,7 +261,7 @@ class S3Origin:
             meter,
             "metainfo",
             take,
-            size=LARGEST_TORRENT,
+            size=LARGEST_TORRENT_FILE,
             torrent=True,
             normal=(TorrentUnsupported,),
         )
@@ -417,11 +295,6 @@ class S3Origin:
             normal=(AttributesUnsupported, AccessDenied),
         )
         return await self._caller.result(call)
-
-
-def _knows_no_conditions(text: str) -> bool:
-    """Tell whether S3 refuses a request because of its If-Match or If-None-Match."""
-    return "NotImplemented" in text or "answers 501" in text
 
 
 class _Filling:

@@ -15,8 +15,11 @@ from typing import Self
 from seeder.errors import BencodeError, MetainfoError
 from seeder.torrent import bencode, merkle
 from seeder.torrent.layout import LARGEST_PIECE_LENGTH, SHA1_LENGTH, Layout, sha1
+from seeder.units import MIB
 
 META_VERSION = 2
+LARGEST_TORRENT_FILE = 10 * MIB
+"""Bytes. Clients take hardly more: libtorrent 10^7 bytes."""
 LONGEST_NAME = 255
 """UTF-8 bytes of a file name that every usual file system takes."""
 

@@ -17,7 +17,7 @@ from seeder.config.origins import OriginSettings
 from seeder.config.sections import Config
 from seeder.daemon import sidecars as module
 from seeder.daemon.node import Node
-from seeder.s3.client import SmallObject
+from seeder.s3.small_objects import SmallObject
 from seeder.torrent.publications import State
 from tests.daemon.support import get, serving, until
 from tests.s3.objects_server import ObjectsServer

@@ -107,7 +107,7 @@ class Trial:
             return "no"
         ref = ObjectRef("default", self.store.bucket, "d/")
         page = await self.origin.list_page(ref, None, CountingMeter())
-        by_marker = page.by_marker or self.store.bucket in self.origin._without_v2
+        by_marker = page.by_marker or self.store.bucket in self.origin._lister._without_v2
         return "V1" if by_marker else "V2"
 
     async def find_out_metainfo(self) -> dict[str, str]:

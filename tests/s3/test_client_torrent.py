@@ -5,8 +5,9 @@ import trio
 import trio.testing
 
 from seeder.errors import AccessDenied, OriginFault, TorrentUnsupported
-from seeder.s3.client import LARGEST_TORRENT, S3Origin
+from seeder.s3.client import S3Origin
 from seeder.s3.network import Stream
+from seeder.torrent.info import LARGEST_TORRENT_FILE
 from tests.s3.fault_server import (
     FaultServer,
     Reply,
@@ -66,7 +67,7 @@ async def test_an_object_instead_of_a_torrent_is_left_at_its_first_byte(
 async def test_a_torrent_that_announces_too_much_is_not_read(
     origin: S3Origin, faults: FaultServer, meter: CountingMeter
 ) -> None:
-    announced = head(200, [("content-length", str(LARGEST_TORRENT + 1))])
+    announced = head(200, [("content-length", str(LARGEST_TORRENT_FILE + 1))])
     faults.script(raw(announced, b"d" * 5))
     with pytest.raises(OriginFault, match="longer than any torrent"):
         await origin.get_torrent(PINNED, meter)
@@ -80,7 +81,7 @@ async def test_a_torrent_without_an_end_is_left_at_the_cap(
     faults.script(endless(b"d", b"x" * 65536))
     with pytest.raises(OriginFault, match="longer than any torrent"):
         await origin.get_torrent(PINNED, meter)
-    assert LARGEST_TORRENT < meter.received["metainfo"] < LARGEST_TORRENT + 2_000_000
+    assert LARGEST_TORRENT_FILE < meter.received["metainfo"] < LARGEST_TORRENT_FILE + 2_000_000
 
 
 @pytest.mark.parametrize(
