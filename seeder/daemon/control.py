@@ -84,7 +84,9 @@ class NodeControl:
                     serve_web,
                     [local.socket],
                     self._routes.answer,
-                    limits=ServerLimits(connections=CONTROL, handler_timeout=_PATIENCE),
+                    limits=ServerLimits(
+                        connections=CONTROL, in_turn=True, handler_timeout=_PATIENCE
+                    ),
                     bodies=wanted,
                     worded=worded,
                 )

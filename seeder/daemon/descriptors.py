@@ -15,7 +15,7 @@ from seeder.config.sections import Config
 _LOG = logging.getLogger(__name__)
 
 CONTROL = 20
-"""HTTP connections that the UNIX socket of the control API holds."""
+"""Requests that the UNIX socket of the control API takes at a time; others wait for their turn."""
 OWN = 100 + CONTROL
 """Descriptors for files of cache, ledger and metainfo that are open at a time, for listening
 sockets, the log, the sources of credentials, and the control API."""

@@ -57,6 +57,9 @@ class ServerLimits:
 
     connections: int = 1000
     """Connections that we wait for; beyond that, one of the largest network is closed."""
+    in_turn: bool = False
+    """Whether a newcomer waits until one of the others is through, and nobody is closed for it who
+    has asked; so that this comes soon, each connection is for one request."""
     head: int = 16 * 1024
     """Request line and headers."""
     head_timeout: float = 5.0
@@ -364,7 +367,7 @@ class Connection:
 
     def _respond(self, head: Head, answer: Response | Awaitable[Response]) -> None:
         """Make the answer to a request the next thing to be sent, or to be waited for."""
-        if not head.keep_alive:
+        if not head.keep_alive or self._limits.in_turn:
             self._last = True
             self._lingers = head.has_body
         self._deadline = None

@@ -17,6 +17,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from math import inf
 from typing import TypeAlias
 
 import trio
@@ -38,6 +39,8 @@ _LOG = logging.getLogger(__name__)
 FEW = 0.02
 """Share of the connections up to which a network may have another network's closed for a new one,
 though that has no more."""
+DAWDLING = 1.0
+"""Seconds that a client has for its request while others wait in turn for a place."""
 _NOBODY: Networks = (b"",)
 
 
@@ -84,7 +87,9 @@ async def serve(
             async with trio.open_nursery() as acceptors:
                 for listener in listeners:
                     take = partial(server.welcome, only_address(listener))
-                    acceptors.start_soon(partial(accept, listener, take, starved=server.evict))
+                    acceptors.start_soon(
+                        partial(accept, listener, take, starved=server.evict, place=server.place)
+                    )
                 for listener in secure:
                     accept_secure = partial(accept, listener, server.welcome_secure)
                     acceptors.start_soon(partial(accept_secure, starved=server.evict))
@@ -156,6 +161,10 @@ class _Server:
         self._arriving = _Parked()
         self._sending = _Parked()
         self._stopping = False
+        self._left = trio.Event()
+        """Set when a connection has ended."""
+        self.place = self._wait_place if limits.in_turn else None
+        """Returns when there is a place for one more; None where a newcomer takes another's."""
         self.watch: Watch[Connection] = Watch(self._resume, self._end)
 
     def welcome(
@@ -289,6 +298,19 @@ class _Server:
         if connection in self._waiting:
             self._waiting.discard(connection)
             self._shares.remove(connection)
+            self._left.set()
+
+    async def _wait_place(self) -> None:
+        while len(self._waiting) >= self._limits.connections:
+            asking = [each for each in (*self._idle, *self._arriving) if each in self._waiting]
+            slowest = min(asking, key=lambda each: each.due, default=None)
+            late = inf if slowest is None else slowest.due - self._limits.head_timeout + DAWDLING
+            if late <= trio.current_time():
+                self._evict(slowest)
+                continue
+            self._left = trio.Event()
+            with trio.move_on_at(late):
+                await self._left.wait()
 
     async def _wait(self, connection: Connection, want: Want) -> None:
         """Wait for what a connection wants; while that is up to its client it may be evicted."""

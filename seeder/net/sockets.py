@@ -3,7 +3,7 @@
 import errno
 import logging
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
 from math import inf
@@ -104,9 +104,11 @@ async def accept(
     take: Callable[[socket.socket, SocketAddress], object],
     *,
     starved: Callable[[], object] = lambda: None,
+    place: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Pass each accepted connection, made non-blocking, to `take` until cancelled.
 
+    If there is a `place`, it is awaited before each; who comes waits in the system's queue so long.
     When the process has no file descriptor left, it calls `starved`, which may free one, and waits
     a little before the next accept. Both functions run in the task of this call, and must not
     block; an exception of `take` ends that connection alone. OSError when the listener itself is
@@ -115,9 +117,12 @@ async def accept(
     quiet_until = -inf
     # socket.accept looks up the enums of these for each connection, which costs as much again.
     family, kind, protocol = int(listener.family), int(listener.type), listener.proto
+    batch = BATCH if place is None else 1
     while True:
+        if place is not None:
+            await place()
         await trio.lowlevel.wait_readable(listener)
-        for _ in range(BATCH):
+        for _ in range(batch):
             try:
                 descriptor, address = listener._accept()  # type: ignore[attr-defined]
             except BlockingIOError:

@@ -294,7 +294,25 @@ async def test_nothing_is_read_of_what_a_stranger_sends(
             assert (await stream.receive_some()).startswith(first)
 
 
-async def test_slow_connections_at_the_socket_keep_nobody_out(node: Node) -> None:
+async def test_however_many_ask_at_the_socket_at_once_all_are_answered(node: Node) -> None:
+    answers: list[bytes] = []
+
+    async def ask() -> None:
+        async with await trio.open_unix_socket(str(node.config.control_socket)) as stream:
+            await stream.send_all(b"GET /api/v1/bans HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with suppress(trio.BrokenResourceError), trio.fail_after(20):
+                answers.append(b"".join([part async for part in stream])[:15])
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3 * CONTROL):
+            nursery.start_soon(ask)
+    assert answers == [b"HTTP/1.1 200 OK"] * 3 * CONTROL
+
+
+async def test_slow_connections_at_the_socket_keep_nobody_out(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seeder.http.server.DAWDLING", 0.05)
     slow = [socket.socket(socket.AF_UNIX) for _ in range(3 * CONTROL)]
     try:
         for each in slow:

@@ -112,6 +112,49 @@ async def test_beyond_its_limit_the_server_closes_the_longest_idle_connection() 
         assert (await first.reply()).body == b"GET /still"
 
 
+async def test_where_all_come_in_turn_newcomers_wait_and_nobody_goes_who_has_asked() -> None:
+    gate, begun = trio.Event(), []
+
+    async def slow(request: Request) -> Response:
+        begun.append(request)
+        await gate.wait()
+        return echo(request)
+
+    replies = []
+    async with serving(slow, ServerLimits(connections=2, in_turn=True)) as port:
+
+        async def come() -> None:
+            reply = await ask(port, get("/"))
+            replies.append((reply.status, reply.headers[b"connection"]))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(9):
+                nursery.start_soon(come)
+            with trio.fail_after(PATIENCE):
+                while len(begun) < 2:  # noqa: ASYNC110  (the server has no event for tests)
+                    await trio.sleep(0.001)
+            await wait_all_tasks_blocked(0.01)
+            assert len(begun) == 2
+            gate.set()
+    assert replies == [(200, b"close")] * 9
+
+
+async def test_where_all_come_in_turn_who_says_nothing_goes_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("seeder.http.server.DAWDLING", 0.05)
+    limits = ServerLimits(connections=2, in_turn=True, head_timeout=10 * PATIENCE)
+    async with (
+        serving(echo, limits) as port,
+        connected(port) as silent,
+        connected(port) as unfinished,
+    ):
+        await unfinished.send(b"GET /x HTTP/1.1\r\n")
+        assert (await ask(port, get("/"))).status == 200
+        assert (await ask(port, get("/"))).status == 200
+        assert await silent.rest() == b""
+
+
 async def test_an_idle_connection_goes_before_an_unfinished_request() -> None:
     async with (
         serving(echo, ServerLimits(connections=2)) as port,
