@@ -6,6 +6,7 @@ from urllib.parse import quote, unquote_to_bytes
 from seeder.gateway.s3errors import S3Error
 from seeder.http.messages import Request
 
+ADDRESS = "the address is /BUCKET/KEY?torrent"
 _LONGEST_BUCKET = 255
 """Characters; once there were buckets with so many in us-east-1."""
 
@@ -56,15 +57,18 @@ class Naming:
         name, _, rest = request.path.removeprefix(b"/").partition(b"/")
         return None if rest or not name else _decoded(name)
 
-    def object_of(self, request: Request) -> tuple[str, str]:
-        """Return bucket and key; the key keeps every slash and dot that it has. S3Error."""
+    def object_of(self, request: Request, *, whole: bool = False) -> tuple[str, str]:
+        """Return bucket and key; the key keeps every slash and dot that it has. S3Error.
+
+        With `whole` the bucket alone will do: the key of a bundle of all that is in it is empty.
+        """
         path, bucket = request.path.removeprefix(b"/"), self.bucket_of_host(request)
         if bucket is None:
             first, _, path = path.partition(b"/")
             bucket = _decoded(first)
         key = _decoded(path)
-        if not bucket or not key:
-            raise S3Error("InvalidURI", "the address is /BUCKET/KEY?torrent")
+        if not bucket or not (key or whole):
+            raise S3Error("InvalidURI", ADDRESS)
         return bucket, key
 
     def target_of(self, request: Request) -> bytes:

@@ -255,16 +255,17 @@ class ObjectRoutes:
     ) -> tuple[Publication, tuple[Header, ...], ReadKey | None]:
         """Return the publication that a request names and may have, the headers about that, and
         who signed it."""
-        bucket, key, reader = self._asked(request)
+        bucket, key, reader = self._asked(request, whole=True)
         publication = self._objects.find(bucket, key)
         return publication, self._allowed(request, Offered(publication), reader), reader
 
-    def _asked(self, request: Request) -> tuple[str, str, ReadKey | None]:
-        """Return bucket, key and signer of a request; S3Error.
+    def _asked(self, request: Request, *, whole: bool = False) -> tuple[str, str, ReadKey | None]:
+        """Return bucket, key and signer of a request, of the bucket alone if it may be the `whole`;
+        S3Error.
 
         Before the catalog is asked: a client that signs wrongly mustn't learn what is published.
         """
-        bucket, key = self._naming.object_of(request)
+        bucket, key = self._naming.object_of(request, whole=whole)
         return bucket, key, self._keyring.reader_of(request, self._clock())
 
     def _allowed(

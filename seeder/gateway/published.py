@@ -19,6 +19,7 @@ from seeder.gateway.files import BundleFiles, split_key
 from seeder.gateway.finding import Offered, find_object
 from seeder.gateway.issuing import Issuer
 from seeder.gateway.links import Links
+from seeder.gateway.naming import ADDRESS
 from seeder.gateway.s3errors import S3Error
 from seeder.gateway.selecting import UNVERSIONED
 from seeder.gateway.webseed import Content
@@ -59,13 +60,16 @@ class PublishedObjects:
         self._files = BundleFiles()
 
     def find(self, bucket: str, key: str) -> Publication:
-        """Return the publication of an object; S3Error NoSuchBucket, NoSuchKey.
+        """Return the publication of an object; S3Error NoSuchBucket, NoSuchKey, or InvalidURI if
+        there is no key.
 
         S3Error ServiceUnavailable while it isn't known whether there is one.
         """
         publication = self._catalog.by_name(bucket, key)
         if publication is not None:
             return publication
+        if not key and not self._catalog.loading:
+            raise S3Error("InvalidURI", ADDRESS)
         if self._catalog.may_come(bucket, key):
             raise S3Error("ServiceUnavailable", "What is published is being looked up; try again.")
         if self._catalog.has_bucket(bucket):

@@ -3,15 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from seeder.commands.check import check_online
 from seeder.commands.torrent import find_torrent
 from seeder.config.objects import ObjectSettings
+from seeder.config.public import GatewaySettings
 from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.peer import messages
 from seeder.publish import departures
+from seeder.torrent.bencode import decode
+from seeder.torrent.objects import ObjectRef
 from seeder.torrent.publications import State
 from seeder.torrent.torrent import Torrent
 from seeder.units import KIB
@@ -35,12 +39,12 @@ def bundled(config: Config, store: ObjectsServer) -> Config:
     return config.model_copy(update={"objects": (section,)})
 
 
-async def live(node: Node, *, other_than: Torrent | None = None) -> Torrent:
+async def live(node: Node, *, other_than: Torrent | None = None, prefix: str = PREFIX) -> Torrent:
     """Wait for a live torrent of the bundle and return it."""
     found: list[Torrent] = []
 
     def came() -> bool:
-        publication = node.catalog.by_name("quotes", PREFIX)
+        publication = node.catalog.by_name("quotes", prefix)
         if publication is None or publication.state is not State.SERVING:
             return False
         torrent = publication.torrent
@@ -64,6 +68,30 @@ async def test_a_bundle_is_one_torrent_of_its_objects_bytes(bundled: Config) -> 
         assert row["pieces"] == 4
         code, _ = await get(bundled.tracker.listen[0], f"/quotes/{PREFIX}?torrent")
         assert code == 200
+
+
+async def test_a_bundle_of_a_whole_bucket_is_had_at_the_url_that_is_told(bundled: Config) -> None:
+    [section] = bundled.objects
+    whole = bundled.model_copy(
+        update={
+            "objects": (section.model_copy(update={"prefix": ""}),),
+            "gateway": GatewaySettings(web_seed=True, listing=True),
+        }
+    )
+    async with serving(whole) as node, httpx.AsyncClient(trust_env=False) as web:
+        torrent = await live(node, prefix="")
+        ref = ObjectRef("default", "quotes", "")
+        url = node.links.object_url(ref)
+        listed = (await web.get(node.links.gateway, params={"format": "json"})).json()
+        assert [each["torrent"] for each in listed["torrents"]] == [f"{url}?torrent"]
+        for told in (url, url.removesuffix("/")):
+            read: Any = decode((await web.get(told, params={"torrent": ""})).content)
+            assert (await web.get(told, params={"magnet": ""})).text.startswith("magnet:?")
+        [seed] = read[b"url-list"] if isinstance(read[b"url-list"], list) else [read[b"url-list"]]
+        where = f"{seed.decode()}{torrent.info.name}/data/2026/b"
+        assert (await web.get(where)).content == OBJECTS["data/2026/b"]
+        await node.publisher.apply([])
+        assert (await web.get(url, params={"torrent": ""})).status_code == 400
 
 
 async def test_objects_that_go_leave_the_cache_and_the_others_stay(

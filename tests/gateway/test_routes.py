@@ -357,6 +357,9 @@ def test_a_torrent_is_served_as_s3_served_it(query: str) -> None:
         ("/quotes/dir/", ("quotes", "dir/")),
         ("/announce/key", ("announce", "key")),
         ("/scrape/key", ("scrape", "key")),
+        # A bundle of the whole bucket.
+        ("/quotes/", ("quotes", "")),
+        ("/quotes", ("quotes", "")),
     ],
 )
 def test_bucket_and_key_are_taken_from_the_path_as_they_are(
@@ -368,7 +371,7 @@ def test_bucket_and_key_are_taken_from_the_path_as_they_are(
     assert public.objects.asked == [named, named]
 
 
-@pytest.mark.parametrize("path", ["/", "/quotes", "/quotes/", "//key", "/quotes/%ff"])
+@pytest.mark.parametrize("path", ["/", "//key", "/quotes/%ff"])
 def test_a_path_that_names_no_object_is_an_invalid_uri(path: str) -> None:
     for page in ("torrent", "magnet"):
         response = Public().get(f"{path}?{page}")
@@ -465,7 +468,8 @@ def test_a_bucket_s_host_has_the_tracker_too() -> None:
     for path in ("/announce", "/announce/PASSKEY"):
         assert b"peers" in decoded(public.get(announce(path=path), ("Host", "q.t.example.org")))
     assert decoded(public.get("/scrape", ("Host", "q.t.example.org")))
-    assert public.get("/?torrent", ("Host", "q.t.example.org")).status == 400
+    assert public.get("/?torrent", ("Host", "q.t.example.org")).status == 200
+    assert public.objects.asked == [("q", "")]
 
 
 @pytest.mark.parametrize(
