@@ -97,6 +97,11 @@ class Follower(Rounds):
         self._changes += 1
         self.wake()
 
+    def end(self) -> None:
+        """List it no more; an object that is asked about at the moment is none of its own."""
+        self._changes += 1
+        super().end()
+
     async def sort_out(self) -> dict[str, Listed]:
         """Forget the objects that belong to another entry, and return them.
 

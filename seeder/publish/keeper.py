@@ -204,6 +204,8 @@ class Keeper(Rounds):
 
     async def publish(self, record: Record, outline: Outline) -> None:
         """Serve the object as it is now by its metainfo, unless its time has not come."""
+        if self._ended:
+            return  # in this moment: see Serving
         if self.publication.hidden:
             self.publication.settle(State.WAITING)
             self._hold()

@@ -142,8 +142,9 @@ class Prefixes:
         return None if follower is None else follower.prefix
 
     def objects_below(self, prefix: ObjectRef) -> Mapping[str, Listed]:
-        """Return the objects below a prefix that is followed, by key."""
-        return self._followers[prefix].prefix.objects
+        """Return the objects below a prefix, by key; none of one that isn't followed yet."""
+        follower = self._followers.get(prefix)
+        return {} if follower is None else follower.prefix.objects
 
     def rounds_of(self, prefix: ObjectRef) -> Rounds | None:
         """Return the rounds in which a prefix is listed, if it is followed."""

@@ -51,7 +51,11 @@ class Audience(Protocol):
 
 
 class Serving:
-    """Keeps the catalog, the accounts, the library and the audience agreed on what is served."""
+    """Keeps the catalog, the accounts, the library and the audience agreed on what is served.
+
+    A round may go on for a moment after its publication was withdrawn: a task that is due already
+    isn't cancelled before it waits again. What it says then is passed over.
+    """
 
     def __init__(
         self,
@@ -78,6 +82,8 @@ class Serving:
 
         A duplicate's `rounds` are woken when it may take over the torrent.
         """
+        if not self._is_published(publication):
+            return
         known = publication.state is State.DUPLICATE
         before = publication.torrent
         if before is not None and before.info_hash != torrent.info_hash:
@@ -114,6 +120,8 @@ class Serving:
 
     def look_at(self, publication: Publication, pinned: PinnedObject | None) -> None:
         """Take note of an object's state, None if it is gone; the last one is over, if unserved."""
+        if not self._is_published(publication):
+            return
         before, torrent = publication.pinned, publication.torrent
         publication.pinned = pinned
         if before is None or (pinned is not None and same_state(before, pinned)):
@@ -138,14 +146,20 @@ class Serving:
 
     def reveal(self, publication: Publication) -> None:
         """Have a publication found by its name from now on: its time has come."""
-        self._catalog.reveal(publication)
+        if self._is_published(publication):
+            self._catalog.reveal(publication)
 
     def rule_out(self, publication: Publication, pinned: PinnedObject) -> None:
         """End for good what can't come back: its object is another one now."""
+        if not self._is_published(publication):
+            return
         last = self._departures.of(publication.ref)
         if last is not None and not may_be_equal(last.pinned, pinned):
             self._departures.forget(last)
             self._audience.torrent_gone(last, replaced(last))
+
+    def _is_published(self, publication: Publication) -> bool:
+        return self._catalog.publications.get(publication.ref) is publication
 
     def _is_being_made(self, ref: ObjectRef) -> bool:
         publication = self._catalog.publications.get(ref)
@@ -159,6 +173,8 @@ class Serving:
     def go_on(self, publication: Publication, before: PinnedObject) -> None:
         """Serve a live torrent that has moved on from the state `before`."""
         torrent = publication.torrent
+        if not self._is_published(publication):
+            return
         assert torrent is not None
         former = self._ledger.account_of(before)
         account = enter_torrent(self._ledger, torrent)
@@ -174,6 +190,8 @@ class Serving:
 
     def retire(self, publication: Publication, reason: str) -> None:
         """End the publication's torrent, if it has one; the object waits for another."""
+        if not self._is_published(publication):
+            return
         self._forget_duplicate(publication)
         torrent = self._catalog.retire(publication, reason)
         if torrent is not None:
