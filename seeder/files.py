@@ -12,18 +12,14 @@ Whatever else has the name of a file that we write is set aside: renamed, never 
 
 import errno
 import fcntl
-import json
 import logging
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
-from math import isfinite
 from pathlib import Path
-from typing import Any, NoReturn
-from zlib import crc32
 
 from seeder.errors import StorageError
 
@@ -35,11 +31,9 @@ LOCK_NAME = "lock"
 """An empty file; the process that holds its flock is the one that may use the directory."""
 
 
-_LARGEST_INTEGER = 2**63 - 1
-_LONGEST_INTEGER = 20
-"""Digits, with a sign; what has more is never converted."""
+_OTHERS = 0o027
+"""Bits of a mode with which a file is no secret: others may read it, or the group write."""
 _NO_WRITING = (errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EROFS)
-_SEAL = b', "crc32": '
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a pipe",
@@ -112,71 +106,24 @@ def read_file(path: str | Path, most: int) -> bytes | None:
         os.close(descriptor)
 
 
-def dump_json(document: Mapping[str, object]) -> bytes:
-    """Return an object as JSON in one line, with a CRC-32 of it as its last member."""
-    text = json.dumps(document).encode()
-    return b"%s%s%d}" % (text[:-1], _SEAL, crc32(text))
+def read_named(path: Path, most: int, *, secret: bool = False) -> bytes:
+    """Return the first `most` bytes of a file that a setting names, if need be through links.
 
-
-def parse_json(data: bytes) -> Any:
-    """Return a JSON document of plain values; ValueError for anything else.
-
-    Plain: no number that is infinite, not a number, or an integer beyond 63 bits; no text that has
-    no UTF-8; nothing nested so deep that it can't be read. What `dump_json` wrote is the same to
-    the bit; older documents have no seal.
-    """
-    document, sealed, seal = data.rpartition(_SEAL)
-    if sealed and seal.rstrip() != b"%d}" % crc32(document + b"}"):
-        raise ValueError("its checksum is wrong")
-    return read_json(data)
-
-
-def read_json(data: bytes, *, unique: bool = False) -> Any:
-    """Return plain values as `parse_json` does, of a document without a seal; ValueError.
-
-    An object that has a member twice is refused if they are to be `unique`.
+    ValueError says why they can't be had, and shows none of them: also where others can read or
+    change what is to be `secret`.
     """
     try:
-        value = (_UNIQUE if unique else _PLAIN).decode(data.decode())
-        if b"\\ud" in data or b"\\uD" in data:
-            # Half of a surrogate pair: Python reads it, and fails where the text is written.
-            json.dumps(value, ensure_ascii=False).encode()
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    return value
-
-
-def _integer(text: str) -> int:
-    if len(text) > _LONGEST_INTEGER or abs(int(text)) > _LARGEST_INTEGER:
-        raise ValueError("a number in it is too large")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not isfinite(value):
-        raise ValueError("a number in it is too large")
-    return value
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a number")
-
-
-def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("an object in it has a member twice")
-    return made
-
-
-_PLAIN = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_refuse_constant)
-_UNIQUE = json.JSONDecoder(
-    parse_int=_integer,
-    parse_float=_number,
-    parse_constant=_refuse_constant,
-    object_pairs_hook=_each_once,
-)
+        # Without O_NONBLOCK we'd wait for the writer of a pipe.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as f:
+            mode = os.fstat(f.fileno()).st_mode
+            data = f.read(most) if stat.S_ISREG(mode) else b""
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is no file")
+    if secret and mode & _OTHERS:
+        raise ValueError(f"others can read or change {path}; chmod 600 {path}, or 640")
+    return data
 
 
 def set_aside(path: str | Path, why: str, *, level: int = logging.WARNING) -> str:

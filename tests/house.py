@@ -35,8 +35,11 @@ ALLOWED = (
     "NodeFigures.*",  # read by `values`, all of them
     "JsonObject.model_config",  # pydantic
     "Settings.model_config",  # pydantic
+    "_Text.convert",  # click
+    "_Piece._fields_",  # ctypes
+    "_Head._fields_",  # ctypes
+    "_Message._fields_",  # ctypes
     "_Few.collect",  # prometheus_client
-    "_NoCookies.extract_cookies",  # http.cookiejar
     "Resolver.getnameinfo",  # trio
     "Transport.handle_async_request",  # httpx
     "_Client.cookies",  # httpx

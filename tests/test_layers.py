@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "seeder"
 
 FORBIDDEN = {"trio", "httpx", "socket", "os", "time", "random"}
 NO_IO = "No I/O."
-CORRIDOR = {"__main__.py", "cli.py", "errors.py", "units.py", "files.py"}
+CORRIDOR = {"__main__.py", "cli.py", "errors.py", "units.py", "files.py", "plain_json.py"}
 
 # Those that must be sans-IO; whatever else says "No I/O." in its docstring is held to it too.
 SANS_IO = {
@@ -50,7 +50,7 @@ SANS_IO = {
 # From the ground up. A package imports itself and the layers below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors", "units"),
-    ("torrent", "net", "files"),
+    ("torrent", "net", "files", "plain_json"),
     ("config", "cache", "tracker", "http"),
     ("ledger", "s3"),
     ("cluster",),
@@ -146,7 +146,7 @@ def test_dependencies_point_down_the_data_flow(name: str) -> None:
     assert upward == set()
 
 
-def test_only_four_modules_stand_outside_a_room() -> None:
+def test_few_modules_stand_outside_a_room() -> None:
     assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", *CORRIDOR}
 
 
@@ -228,6 +228,7 @@ def _kept_instances(node: ast.AST) -> Iterator[str]:
     [
         house.import_cycles,
         house.unused_public_definitions,
+        house.unused_private_definitions,
         house.duplicate_public_class_names,
         house.uncited_comments,
     ],

@@ -11,7 +11,7 @@ SAMPLES = 16
 JUMP = 1.0
 """Seconds beyond doubt by which the store's clock must differ from what we made of it to be
 believed at once: somebody has set it."""
-_MICRO = 1_000_000
+MICRO = 1_000_000
 
 
 class SharedClock:
@@ -20,15 +20,15 @@ class SharedClock:
     def __init__(self, local: Callable[[], float], wall: float) -> None:
         """`wall` is the time (Unix s) to go by until the store has told its own."""
         self._local = local
-        self._offset = round((wall - local()) * _MICRO)
+        self._offset = round((wall - local()) * MICRO)
         self._samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
         """By how long each answer took (s): what is to be added to our clock (us)."""
 
     def note(self, asked: float, answered: float, told: int) -> None:
         """Take in that the store said `told` (us) between two moments of our clock."""
         taken = answered - asked
-        offset = told - round((asked + answered) / 2 * _MICRO)
-        if self._samples and abs(offset - self._offset) > (JUMP + taken) * _MICRO:
+        offset = told - round((asked + answered) / 2 * MICRO)
+        if self._samples and abs(offset - self._offset) > (JUMP + taken) * MICRO:
             self._samples.clear()
         self._samples.append((taken, offset))
         self._offset = min(self._samples)[1]
@@ -44,8 +44,8 @@ class SharedClock:
 
     def at(self, moment: float) -> int:
         """Return the time (us) of a moment of our clock (s)."""
-        return round(moment * _MICRO) + self._offset
+        return round(moment * MICRO) + self._offset
 
     def moment(self, time: int) -> float:
         """Return the moment of our clock (s) at a time (us)."""
-        return (time - self._offset) / _MICRO
+        return (time - self._offset) / MICRO

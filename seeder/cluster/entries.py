@@ -15,7 +15,7 @@ from seeder.cluster.members import Membership
 from seeder.cluster.store import Store
 from seeder.config.added import MOST_ADDED, REMOVALS_KEPT, Addition, EntryName, read_addition
 from seeder.config.fields import SourceFile
-from seeder.files import parse_json
+from seeder.plain_json import parse_json
 
 # A value is "TIME REMOVED LINE"; of two the later counts, of the same time a removal, and then the
 # greater line.

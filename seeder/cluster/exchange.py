@@ -18,7 +18,7 @@ from zlib import crc32
 import trio
 
 from seeder.cluster import records
-from seeder.cluster.clock import SharedClock
+from seeder.cluster.clock import MICRO, SharedClock
 from seeder.cluster.completions import CompletionNews, SharedCompletions
 from seeder.cluster.copies import SharedCopies
 from seeder.cluster.health import Health
@@ -66,7 +66,6 @@ RECENT = 10.0
 FUTURE = 60.0
 """Seconds by which the time of a peer may be ahead; beyond that it is wrong."""
 _BEGIN = b"0-0"
-_MICRO = 1_000_000
 
 
 @dataclass(slots=True)
@@ -214,7 +213,7 @@ class SwarmExchange:
         numbers: dict[bytes, int] = {}
         written: list[Argument] = []
         for name, value in pairs:
-            key = keys.peers(records.time_of(value) // (SPAN * _MICRO), crc32(name) % SHARDS)
+            key = keys.peers(records.time_of(value) // (SPAN * MICRO), crc32(name) % SHARDS)
             written += (numbers.setdefault(key, len(numbers) + 4), name, value)
         mine = self._membership.name
         await self._store.run(
@@ -392,7 +391,7 @@ class SwarmExchange:
         async def take(pairs: Pairs) -> None:
             await self._apply(pairs, wanted, fresh=False)
 
-        now = self._clock.now() // _MICRO
+        now = self._clock.now() // MICRO
         oldest, newest = now - int(self._swarms.policy.expiry), now + int(FUTURE)
         await self._scan.peers(oldest, newest, take)
         async for node, info_hash, count in self._scan.counts(self._membership.name):

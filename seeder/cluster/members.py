@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 import trio
 
-from seeder.cluster.clock import SharedClock
+from seeder.cluster.clock import MICRO, SharedClock
 from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
 from seeder.cluster.store import Reply, Script, Store, listed, numbered, texted
-from seeder.files import parse_json
+from seeder.plain_json import parse_json
 
 _LOG = logging.getLogger(__name__)
 
@@ -215,7 +215,7 @@ class Membership:
             ),
         )
         seconds, micro, taken, era, *said = listed(reply)
-        self._clock.note(asked, clock(), numbered(seconds) * 1_000_000 + numbered(micro))
+        self._clock.note(asked, clock(), numbered(seconds) * MICRO + numbered(micro))
         self._take_era(texted(era))
         if self._heard and clock() - self._heard > SILENCE / 2:
             self._be_patient()

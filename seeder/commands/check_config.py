@@ -22,8 +22,8 @@ from seeder.events.tokens import read_tokens
 from seeder.gateway.certificates import doubts, is_due, is_out_of_reach, read_tls
 from seeder.gateway.keys import out_of_reach, read_keys
 from seeder.gateway.links import announce_url
+from seeder.http.certificates import Certificate
 from seeder.ledger.spending import explain_limits
-from seeder.net.certificates import Certificate
 from seeder.publish.embargo import explain_embargoes
 from seeder.upload.standing import explain_copies, explain_listed
 

@@ -25,16 +25,8 @@ from seeder.config.objects import ObjectSettings
 from seeder.config.origins import DEFAULT_ORIGIN
 from seeder.config.sections import Config
 from seeder.errors import ConfigError, StorageError
-from seeder.files import (
-    NotAFile,
-    dump_json,
-    open_regular,
-    parse_json,
-    read_file,
-    replace_file,
-    set_aside,
-    storage_errors,
-)
+from seeder.files import NotAFile, open_regular, read_file, replace_file, set_aside, storage_errors
+from seeder.plain_json import dump_json, parse_json
 from seeder.torrent.objects import ObjectRef
 from seeder.units import MIB, counted
 
@@ -51,8 +43,6 @@ REMOVALS_KEPT = 90 * 86_400 * 1_000_000
 """Microseconds."""
 _SPARE_LINES = 1000
 """Lines that may be out of date before the file is written anew; or as many as there are others."""
-_NAMES = ("origin", "bucket", "key", "prefix", "version_id", "bundle")
-"""The keys of an entry that say what it is of."""
 _WANT_MOMENT = 'want a date and a time with its offset, such as "2027-01-15T18:00:00Z"'
 _WANT_ABSOLUTE = "want an absolute path: what is added belongs to no file's directory"
 

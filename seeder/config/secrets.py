@@ -1,10 +1,10 @@
 """Secrets, which never stand in the TOML: read from files or systemd credentials."""
 
-import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
+
+from seeder.files import read_named
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """The variable with the directory in which systemd puts what LoadCredential= names."""
@@ -31,17 +31,7 @@ def read_secret(path: Path, pattern: re.Pattern[bytes], wanted: str) -> str:
 
     Others must be able neither to read the file nor to write it.
     """
-    try:
-        # Without O_NONBLOCK we'd wait for the writer of a pipe.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as f:
-            status = os.fstat(f.fileno())
-            data = f.read(_LONGEST) if stat.S_ISREG(status.st_mode) else b""
-    except OSError as error:
-        raise ValueError(f"{path} can't be read: {error.strerror}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"{path} is no file")
-    if status.st_mode & 0o027:
-        raise ValueError(f"others can read or change {path}; chmod 600 {path}")
+    data = read_named(path, _LONGEST, secret=True)
     try:
         if pattern.fullmatch(data):
             return data.decode().rstrip("\r\n")

@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from seeder.admin.hosts import is_answered
 from seeder.control.operations import Problem
+from seeder.http.headers import bearer_token
 from seeder.http.messages import Request
 from seeder.net.addresses import networks_of
 
@@ -21,7 +22,6 @@ _BEGINNING = 4
 """Characters. Who guesses has to try them all; so who has the token isn't shut out by others at the
 same address (behind a proxy that isn't named, everybody is), for they don't know how it begins."""
 _MOST_COUNTED = 10_000
-_BEARER = b"bearer "
 _CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="seeder"')
 
 
@@ -110,22 +110,17 @@ class TokenDoor:
         if not given:
             raise _unauthorized("the token is missing: want Authorization: Bearer TOKEN")
         network, now = networks_of(self._client_of(request))[0], self._clock()
-        key = network, _token_of(given[0])[:_BEGINNING]
+        key = network, bearer_token(given[0])[:_BEGINNING]
         if not self._guesses.may_try(key, now):
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too many wrong tokens like this one came from this network; try again later",
                 headers=((b"Retry-After", b"10"),),
             )
-        if len(given) != 1 or not hmac.compare_digest(_token_of(given[0]), self._token):
+        if len(given) != 1 or not hmac.compare_digest(bearer_token(given[0]), self._token):
             if counted:
                 self._guesses.note(key, now)
             raise _unauthorized("the token is wrong")
-
-
-def _token_of(value: bytes) -> bytes:
-    """Return the token of an Authorization header; nothing if it is of another kind."""
-    return value[len(_BEARER) :].strip() if value[: len(_BEARER)].lower() == _BEARER else b""
 
 
 def _unauthorized(why: str) -> Problem:

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from seeder.control.operations import AnyOperation, Nothing, Problem
-from seeder.files import read_json
 from seeder.http.messages import Request, decoded_query
+from seeder.plain_json import read_json
 from seeder.units import MIB
 
 LARGEST_BODY = MIB

@@ -12,11 +12,12 @@ import trio
 
 from seeder.cluster.bans import SharedBans
 from seeder.errors import StorageError
-from seeder.files import dump_json, parse_json, read_file, replace_file, set_aside, storage_errors
+from seeder.files import read_file, replace_file, set_aside, storage_errors
 from seeder.net.addresses import IPNetwork
 from seeder.net.bans import Ban, Bans, read_bans
 from seeder.net.epoch import Epoch
 from seeder.net.guards import Lapses
+from seeder.plain_json import dump_json, parse_json
 from seeder.units import MIB, rounded_time
 
 _LOG = logging.getLogger(__name__)

@@ -14,9 +14,10 @@ import trio
 
 from seeder.daemon.tasks import running
 from seeder.errors import StorageError
-from seeder.files import dump_json, parse_json, read_file, replace_file, storage_errors
+from seeder.files import read_file, replace_file, storage_errors
 from seeder.net.guards import Lapses
 from seeder.net.slices import Slices
+from seeder.plain_json import dump_json, parse_json
 from seeder.tracker.swarms import Swarms
 from seeder.units import KIB, MIB
 

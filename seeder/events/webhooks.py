@@ -8,12 +8,12 @@ import hmac
 from collections.abc import Mapping
 
 from seeder.events.feed import EventFeed
+from seeder.http.headers import bearer_token
 from seeder.http.messages import Request, Response, decoded_query
 from seeder.s3.notifications import LARGEST_MESSAGE
 
 PATH = b"/events/"
 _TEXT = ((b"Content-Type", b"text/plain; charset=utf-8"),)
-_BEARER = b"bearer "
 
 
 class Webhooks:
@@ -53,8 +53,6 @@ class Webhooks:
 def _given(request: Request) -> list[bytes]:
     """Return what may be the token: from the header, the path and the query."""
     given = [request.path.removeprefix(PATH).partition(b"/")[2]]
-    for value in request.all_headers(b"authorization")[:2]:
-        if value[: len(_BEARER)].lower() == _BEARER:
-            given.append(value[len(_BEARER) :].strip())
+    given += map(bearer_token, request.all_headers(b"authorization")[:2])
     given += [value for name, value in decoded_query(request.query) if name == b"token"][:2]
     return given

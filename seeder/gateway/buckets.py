@@ -16,6 +16,7 @@ from seeder.gateway.cors import for_pages
 from seeder.gateway.finding import Offered, find_object
 from seeder.gateway.listing import (
     NAMESPACE,
+    OWNER,
     SLICE,
     ListedObject,
     ListPage,
@@ -52,7 +53,6 @@ _OF_ALL = frozenset(b"continuation-token prefix x-id".split())
 _SIGNS = (b"x-amz-", b"amz-sdk-")
 _PROGRAMS = re.compile(rb"aws-(sdk|cli)|botocore|hadoop|minio|rclone|s3cmd|s5cmd", re.IGNORECASE)
 """In User-Agent: some sign nothing and send none of Amazon's headers with an anonymous request."""
-_OWNER = "<Owner><ID>seeder</ID></Owner>"
 _CLOSED_FOR = 2.0
 """Seconds; to look at 100,000 objects takes a tenth of one."""
 
@@ -140,7 +140,7 @@ class BucketRoutes:
             if await self._has_any(bucket, readable, reader)
         ]
         return _xml(
-            f'<ListAllMyBucketsResult xmlns="{NAMESPACE}">{_OWNER}'
+            f'<ListAllMyBucketsResult xmlns="{NAMESPACE}">{OWNER}'
             f"<Buckets>{''.join(names)}</Buckets></ListAllMyBucketsResult>\n"
         )
 

@@ -17,8 +17,8 @@ from seeder.config.public import TrackerSettings
 from seeder.config.secrets import CREDENTIALS, secret_path
 from seeder.config.sections import Config
 from seeder.errors import Unavailable
+from seeder.http.certificates import Certificate, PemFile, covers, read_certificate, read_names
 from seeder.http.tls import HandshakeResult
-from seeder.net.certificates import Certificate, PemFile, covers, read_certificate, read_names
 from seeder.net.guards import Lapses
 
 _LOG = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import trio
 
 from seeder.errors import DownloadRefused
-from seeder.gateway.download import UNWELCOME, nothing_sent
+from seeder.gateway.download import BUSY, UNWELCOME, nothing_sent
 from seeder.gateway.keyed import Visitor
 from seeder.gateway.s3errors import S3Error
 from seeder.http.messages import Request, Response, SentMeter
@@ -30,7 +30,6 @@ MOST_HELD = 64 * MIB
 SMALL = 64 * KIB
 """Bytes up to which a body without a limit is sent as it is: the server holds no more of it."""
 
-_BUSY = "We are busy; please try again later."
 _HAD_ENOUGH = "Your address has had this torrent often enough for now."
 
 
@@ -87,7 +86,7 @@ class PacedBody:
         await trio.lowlevel.checkpoint()
         while True:
             if self._ended:
-                raise DownloadRefused(_BUSY)
+                raise DownloadRefused(BUSY)
             if not self._may_have():
                 raise DownloadRefused(UNWELCOME, busy=False)
             if self._uploads.spent is not None:
@@ -192,7 +191,7 @@ class Documents:
         self, body: bytes, client: bytes, torrent: Torrent | None, visitor: Visitor | None
     ) -> PacedBody:
         if body not in self._bodies and self._held + len(body) > max(MOST_HELD, len(body)):
-            raise S3Error("SlowDown", _BUSY)
+            raise S3Error("SlowDown", BUSY)
         self._make_room(networks_of(client))
         self._describe(torrent, client, body)
         held = self._bodies.setdefault(body, _Body(body))
@@ -219,7 +218,7 @@ class Documents:
             return
         rivals = self._all.rivals(newcomer)
         if not rivals:
-            raise S3Error("SlowDown", _BUSY)
+            raise S3Error("SlowDown", BUSY)
         rival = min(rivals, key=lambda document: document.sent)
         # At once, since it is here for some moments more.
         self._count_no_more(rival)

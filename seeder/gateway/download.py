@@ -41,7 +41,7 @@ TURN_PATIENCE = 120.0
 """Seconds that a begun download waits for its next turn, where upload slots are limited."""
 
 NO_PLACE = "There are too many downloads; please try again later."
-_NO_TURN = "We are busy; please try again later."
+BUSY = "We are busy; please try again later."
 _HAD_ENOUGH = "Your address has had this object often enough for now."
 _NOT_CACHED = "This part isn't cached, and isn't read for you at present."
 _UNREADABLE = "The object can't be read at present; please try again."
@@ -189,7 +189,7 @@ class Download:
             return
         if self._cold and self._uploads.waits(self.torrent):
             raise DownloadRefused(_AWAY, busy=False, retry_in=self._retry_in)
-        raise DownloadRefused(_NO_TURN)
+        raise DownloadRefused(BUSY)
 
     @property
     def _retry_in(self) -> float:
@@ -274,7 +274,7 @@ class Download:
             self.refuse(UNWELCOME, busy=False)
         self._feed.overdue(now)
         if not self._served and now - self._held_at > TURN_PATIENCE:
-            self.refuse(_NO_TURN)
+            self.refuse(BUSY)
         self.resume()
 
     # -- what is at hand

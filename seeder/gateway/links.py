@@ -10,8 +10,8 @@ from seeder.errors import ConfigError
 from seeder.gateway.files import files_key
 from seeder.gateway.keyed import keyed_path
 from seeder.gateway.naming import object_path, quoted_key
+from seeder.http.certificates import covers
 from seeder.net.addresses import HostPort
-from seeder.net.certificates import covers
 from seeder.torrent.info import InfoHash, torrent_file
 from seeder.torrent.objects import ObjectRef, PinnedBundle
 from seeder.torrent.torrent import Torrent

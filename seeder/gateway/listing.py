@@ -28,7 +28,7 @@ SLICE = 100
 """Keys that are looked at in a go: some milliseconds at most, also of a thousand bundles."""
 _DIGITS = 10
 _PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
-_OWNER = "<Owner><ID>seeder</ID></Owner>"
+OWNER = "<Owner><ID>seeder</ID></Owner>"
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
@@ -192,7 +192,7 @@ def _entry(query: ListQuery, key: str, shown: ListedObject) -> str:
         f"<Contents><Key>{_name(query, key)}</Key>"
         f"<LastModified>{time_text(shown.modified)}</LastModified>"
         f"<ETag>&quot;{tag if _PLAIN.fullmatch(tag) else xml_text(tag)}&quot;</ETag>"
-        f"<Size>{pinned.size}</Size>{_OWNER if query.owner else ''}"
+        f"<Size>{pinned.size}</Size>{OWNER if query.owner else ''}"
         "<StorageClass>STANDARD</StorageClass></Contents>"
     )
 

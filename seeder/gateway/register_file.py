@@ -11,15 +11,14 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from seeder.errors import StorageError
 from seeder.files import (
-    dump_json,
     give_to_owner,
     make_directory,
     open_regular,
-    parse_json,
     read_file,
     replace_file,
     storage_errors,
 )
+from seeder.plain_json import dump_json, parse_json
 from seeder.tracker.register import Register, read_register
 from seeder.units import MIB
 

@@ -7,6 +7,7 @@ Door: `server.serve`. `connection.Connection` is one client's socket as a state 
 spares it those whose request is there when they are accepted, `messages` has requests and replies
 as values, `sourced` sends a body from its source, `parts` is one of many parts, `tls` puts TLS
 between a connection and its socket (a `wire` is either), and `headers` reads and writes the headers
-that several handlers need: preconditions and ranges, Accept, Content-Disposition. Commands ask
-others' servers by `client.fetch`, within bounds of time, bytes and addresses.
+that several handlers need: preconditions and ranges, Accept, tokens, Content-Disposition.
+`certificates` reads what TLS takes. Commands ask others' servers by `client.fetch`, within bounds
+of time, bytes and addresses.
 """

@@ -1,4 +1,4 @@
-"""Headers that several handlers need: preconditions and ranges, Accept, Content-Disposition.
+"""Headers that several handlers need: preconditions, ranges, Accept, tokens, dispositions.
 
 A GET may want all of a resource, a range of it, or only to hear whether it changed. Preconditions
 come first, in the order of RFC 9110, 13.2.2. Those with dates are ignored where it isn't known when
@@ -21,6 +21,7 @@ _MOST_DIGITS = 20
 """Digits of a number; a longer one lies beyond the end of every resource."""
 _QUALITY = re.compile(rb"0(\.[0-9]{0,9})?|1(\.0{0,9})?")
 _OUTSIDE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+_BEARER = b"bearer "
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$&+.^_`|~-]+")
 """A token (RFC 9110, 5.6.2) without `%`, of which RFC 6266, D, warns, and without `'` and `*`."""
 _UNQUOTABLE = re.compile(r'[^ -~]|["\\%]')
@@ -115,6 +116,11 @@ def _order(digits: bytes) -> tuple[int, bytes]:
     """Return what numbers of any length are compared by."""
     plain = digits.lstrip(b"0")
     return len(plain), plain
+
+
+def bearer_token(value: bytes) -> bytes:
+    """Return the token of an Authorization header (RFC 6750, 2.1); b"" if it is of another kind."""
+    return value[len(_BEARER) :].strip() if value[: len(_BEARER)].lower() == _BEARER else b""
 
 
 def content_disposition(filename: str) -> bytes:

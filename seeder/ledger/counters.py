@@ -90,6 +90,7 @@ class Counters:
 
 
 COUNTERS = tuple(entry.name for entry in fields(Counters))
+NO_COUNTS = (0,) * len(COUNTERS)
 _values = attrgetter(*COUNTERS)
 
 

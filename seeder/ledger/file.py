@@ -14,13 +14,13 @@ from types import MappingProxyType
 
 from seeder.errors import LedgerDamaged, StorageError
 from seeder.ledger.budget import Spent
-from seeder.ledger.counters import UNATTRIBUTED, AccountKey
+from seeder.ledger.counters import NO_COUNTS, UNATTRIBUTED, AccountKey
 from seeder.ledger.faults import DAMAGED, code, explaining
 from seeder.ledger.groups import GroupCounts
 from seeder.ledger.holders import HolderLedger, HolderNews
 from seeder.ledger.intervals import start_of
 from seeder.ledger.node import NodeFigures
-from seeder.ledger.pending import NOTHING, MinuteCounts, Pending
+from seeder.ledger.pending import MinuteCounts, Pending
 from seeder.ledger.reading import spent_in
 from seeder.ledger.records import Entry, Records
 from seeder.ledger.retention import Retention
@@ -35,7 +35,7 @@ from seeder.ledger.schema import (
 from seeder.units import MINUTE
 
 _LOCK_PAUSE = 0.01
-_UNATTRIBUTED = Entry(UNATTRIBUTED, (None, None, None, "", 0, 0), NOTHING)
+_UNATTRIBUTED = Entry(UNATTRIBUTED, (None, None, None, "", 0, 0), NO_COUNTS)
 """The account of what belongs to no object, as long as nothing was counted on it."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import add, sub
 
-from seeder.ledger.counters import COUNTERS, AccountKey
+from seeder.ledger.counters import NO_COUNTS, AccountKey
 from seeder.ledger.groups import GroupCounts
 from seeder.ledger.holders import HolderCounts
 from seeder.ledger.node import NodeFigures
@@ -12,7 +12,6 @@ from seeder.ledger.records import Entry
 
 MOST_MINUTES = 180
 """Minutes that wait for a file that can't be written; more are added up."""
-NOTHING = (0,) * len(COUNTERS)
 
 
 @dataclass(slots=True)
@@ -26,7 +25,7 @@ class MinuteCounts:
     """Of those that were seen."""
 
     def add(self, key: AccountKey, counts: tuple[int, ...]) -> None:
-        self.counts[key] = tuple(map(add, self.counts.get(key, NOTHING), counts))
+        self.counts[key] = tuple(map(add, self.counts.get(key, NO_COUNTS), counts))
 
     def add_node(self, figures: NodeFigures) -> None:
         self.node = figures if self.node is None else self.node.plus(figures)
@@ -79,7 +78,7 @@ class Pending:
             pending.add_holder(holder, holder_counts)
         for entry in changed:
             before = written.get(entry.key)
-            noted = self._noted.get(entry.key, before.counts if before else NOTHING)
+            noted = self._noted.get(entry.key, before.counts if before else NO_COUNTS)
             if entry.counts != noted:
                 pending.add(entry.key, tuple(map(sub, entry.counts, noted)))
                 self._noted[entry.key] = entry.counts

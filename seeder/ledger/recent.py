@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import itemgetter, sub
 from typing import TypeAlias
 
-from seeder.ledger.counters import COUNTERS, Account, AccountKey
+from seeder.ledger.counters import COUNTERS, NO_COUNTS, Account, AccountKey
 from seeder.ledger.node import FIGURES, NodeFigures
 from seeder.units import HOUR, MINUTE
 
@@ -40,7 +40,6 @@ NODE_SHOWN = FIGURES[1:]
 """The figures of the node that there is a history of to be seen."""
 _shown = itemgetter(*map(COUNTERS.index, SHOWN))
 _WIDTH = 2 + len(SHOWN)
-_NONE = (0,) * len(COUNTERS)
 _NOTHING = (0,) * len(SHOWN)
 
 
@@ -111,7 +110,7 @@ class Recent:
         span = self._span(step, delta.milliseconds)
         sums = _NOTHING
         for number, account in enumerate(accounts, 1):
-            counts, before = account.counters.values(), self._before.get(account.key, _NONE)
+            counts, before = account.counters.values(), self._before.get(account.key, NO_COUNTS)
             if counts != before:
                 self._before[account.key] = counts
                 news = shown(tuple(map(sub, counts, before)))

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import add
 from typing import NamedTuple, TypeAlias, TypeGuard
 
-from seeder.ledger.counters import COUNTERS, Account, AccountKey, Counters, Ledger
+from seeder.ledger.counters import COUNTERS, NO_COUNTS, Account, AccountKey, Counters, Ledger
 from seeder.ledger.faults import NotOurs
 from seeder.ledger.groups import GROUP_COUNTS, GroupCounts
 from seeder.ledger.holders import HOLDER_COUNTS, HolderCounts, HolderSum
@@ -101,9 +101,8 @@ class Records:
     def entries(self, begin: int = EVER, end: int = NEVER) -> Iterator[Entry]:
         """Yield every account, with what was counted from one moment to another."""
         sums = self.sums(begin, end)
-        none = (0,) * len(COUNTERS)
         for number, key, details in self.accounts():
-            yield Entry(key, details, sums.get(number, none))
+            yield Entry(key, details, sums.get(number, NO_COUNTS))
 
     def accounts(self) -> Iterator[tuple[int, AccountKey, Details]]:
         """Yield the number, the key and the details of every account, oldest first."""

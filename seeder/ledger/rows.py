@@ -6,12 +6,12 @@
 import sqlite3
 from collections.abc import Mapping
 
-from seeder.ledger.counters import COUNTERS, UNATTRIBUTED, AccountKey
+from seeder.ledger.counters import COUNTERS, NO_COUNTS, UNATTRIBUTED, AccountKey
 from seeder.ledger.groups import GROUP_COUNTS
 from seeder.ledger.holders import HOLDER_COUNTS
 from seeder.ledger.intervals import start_of
 from seeder.ledger.node import FIGURES, NodeFigures
-from seeder.ledger.pending import NOTHING, MinuteCounts
+from seeder.ledger.pending import MinuteCounts
 from seeder.ledger.records import Entry
 from seeder.ledger.schema import LEVELS
 from seeder.units import DAY, HOUR, MINUTE
@@ -111,7 +111,7 @@ class RowWriter:
             counts = tuple(looks if place == _LOOK else 0 for place in range(len(COUNTERS)))
             for step in (HOUR, MINUTE):
                 self._add(step, number, starts[step], counts)
-        sums = tuple(map(sum, zip(NOTHING, *pending.counts.values(), strict=True)))
+        sums = tuple(map(sum, zip(NO_COUNTS, *pending.counts.values(), strict=True)))
         for name, counted in pending.groups.items():
             for step, start in starts.items():
                 self._connection.execute(_ADD_GROUP[step], (name, start, *counted.values()))

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from seeder.errors import MetainfoError
-from seeder.files import dump_json, open_regular, parse_json
+from seeder.files import open_regular
 from seeder.metainfo.trees import TreeFile
+from seeder.plain_json import dump_json, parse_json
 from seeder.torrent.bundle import bundle_layout, parse_bundle_info
 from seeder.torrent.info import Info, InfoHash, InfoV2, Outline, parse_info
 from seeder.torrent.layout import SHA1_LENGTH, Layout

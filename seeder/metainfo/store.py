@@ -16,7 +16,6 @@ from seeder.errors import StorageError
 from seeder.files import (
     PARTIAL_SUFFIX,
     NotAFile,
-    dump_json,
     make_directory,
     make_way,
     read_file,
@@ -38,6 +37,7 @@ from seeder.metainfo.records import (
     ref_of,
 )
 from seeder.metainfo.trees import TreeFile
+from seeder.plain_json import dump_json
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import MIB

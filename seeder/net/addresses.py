@@ -48,7 +48,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 """RFC 6052."""
 V4_ENDPOINT = 6
 V6_ENDPOINT = 18
-_V4_LENGTH = 4
+V4_LENGTH = 4
 _V6_LOOPBACK = bytes(15) + b"\1"
 _V4_SITE = 3
 _V4_ELSEWHERE = frozenset((10, 100, 127, 169, 172, 192, 198))
@@ -104,7 +104,7 @@ def is_public(host: str) -> bool:
 
 def network_of(address: bytes) -> bytes:
     """Return what a packed address is counted under: itself, or its IPv6 /64."""
-    return address if len(address) == _V4_LENGTH else address[:_NETWORK_LENGTH]
+    return address if len(address) == V4_LENGTH else address[:_NETWORK_LENGTH]
 
 
 def networks_of(address: bytes) -> Networks:
@@ -114,16 +114,16 @@ def networks_of(address: bytes) -> Networks:
     and a larger site are given (RFC 6177). Each is as many bytes of the address as it is long, so
     no two of different lengths are equal; what lies one step below has one byte more.
     """
-    if len(address) == _V4_LENGTH:
+    if len(address) == V4_LENGTH:
         return address, address[:_V4_SITE]
     return address[:_NETWORK_LENGTH], address[:7], address[:6]
 
 
 def network_text(network: bytes) -> str:
     """Return a network of `networks_of` as text: an IPv4 address, or such as "2001:db8::/64"."""
-    if len(network) <= _V4_LENGTH:
-        text = str(IPv4Address(network.ljust(_V4_LENGTH, b"\0")))
-        return text if len(network) == _V4_LENGTH else f"{text}/{8 * len(network)}"
+    if len(network) <= V4_LENGTH:
+        text = str(IPv4Address(network.ljust(V4_LENGTH, b"\0")))
+        return text if len(network) == V4_LENGTH else f"{text}/{8 * len(network)}"
     return f"{IPv6Address(network.ljust(16, bytes(1)))}/{8 * len(network)}"
 
 
@@ -147,7 +147,7 @@ _EVERYWHERE = Scope.EVERYWHERE
 def scope_of(address: bytes) -> Scope:
     """Return where a packed address (IPv4 unmapped) means one host."""
     first, second = address[0], address[1]
-    if len(address) == _V4_LENGTH:
+    if len(address) == V4_LENGTH:
         if first not in _V4_ELSEWHERE:
             return _EVERYWHERE
         if first == 10 or (first == 192 and second == 168) or (first == 172 and second >> 4 == 1):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
-from seeder.net.addresses import IPNetwork
+from seeder.net.addresses import V4_LENGTH, IPNetwork
 
 OTHERS = "others"
 """The group of all addresses that are in no network of a group."""
@@ -21,7 +21,6 @@ Numbers: TypeAlias = tuple[int, int]
 Ring: TypeAlias = tuple[Numbers, ...]
 """Groups that are equally far away."""
 
-_V4_LENGTH = 4
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
@@ -63,7 +62,7 @@ class Groups:
         # An announce asks several times for one address.
         if address == self._address:
             return self._number
-        tables = self._tables if len(address) == _V4_LENGTH else self._tables6
+        tables = self._tables if len(address) == V4_LENGTH else self._tables6
         value = int.from_bytes(address)
         number = len(self.names) - 1
         for shift, table in tables:

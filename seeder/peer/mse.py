@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 
 from seeder.errors import WireError
 from seeder.peer.messages import PROTOCOL
-from seeder.torrent.layout import sha1
+from seeder.torrent.layout import SHA1_LENGTH, sha1
 from seeder.units import KIB
 
 Buffer = bytes | bytearray | memoryview
@@ -48,7 +48,6 @@ LONGEST_INITIAL = 32 * KIB
 DISCARDED = 1024
 """RC4's first bytes, which leak its key and are never used."""
 
-_SHA1_LENGTH = 20
 _NO_LEADING_ZERO = 1 << 8 * (KEY_LENGTH - 1)
 """A key or secret from here on needs all its bytes."""
 _KEY_AND_PAD = KEY_LENGTH + LONGEST_PAD
@@ -195,13 +194,13 @@ class Responder:
 
     def _read_sync(self) -> bool:
         buffer, secret = self._buffer, self._secret
-        most = _KEY_AND_PAD + _SHA1_LENGTH
+        most = _KEY_AND_PAD + SHA1_LENGTH
         start = buffer.find(_hash(b"req1", secret), KEY_LENGTH, most)
         if start < 0:
             if len(buffer) >= most:
                 raise WireError("mse-no-sync", f"not within {most} bytes")
             return False
-        named_at, end = start + _SHA1_LENGTH, start + 2 * _SHA1_LENGTH
+        named_at, end = start + SHA1_LENGTH, start + 2 * SHA1_LENGTH
         if len(buffer) < end:
             return False
         named = _exclusive_or(buffer[named_at:end], _hash(b"req3", secret))
@@ -299,7 +298,7 @@ def read_key(start: Buffer) -> int | None:
 def rc4_available() -> bool:
     """Tell whether OpenSSL has RC4: CRYPTOGRAPHY_OPENSSL_NO_LEGACY and FIPS take it away."""
     try:
-        _rc4(bytes(_SHA1_LENGTH))
+        _rc4(bytes(SHA1_LENGTH))
     except UnsupportedAlgorithm:
         return False
     return True

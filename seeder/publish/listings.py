@@ -4,8 +4,9 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from seeder.files import dump_json, make_way, parse_json, read_file, replace_file, storage_errors
+from seeder.files import make_way, read_file, replace_file, storage_errors
 from seeder.metainfo.store import file_stem
+from seeder.plain_json import dump_json, parse_json
 from seeder.s3.listing import Listed
 from seeder.torrent.objects import ObjectRef
 from seeder.units import KIB

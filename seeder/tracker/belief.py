@@ -11,7 +11,8 @@ No I/O.
 from seeder.net.addresses import network_of
 from seeder.net.buckets import AddressLimiter
 from seeder.torrent.info import InfoHash
-from seeder.tracker.visits import DAY, Visits
+from seeder.tracker.visits import Visits
+from seeder.units import DAY
 
 BELIEVED = 3
 """Downloads of one torrent that an address may claim in a day without having been to our seeder."""

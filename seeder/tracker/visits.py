@@ -10,9 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from seeder.torrent.info import InfoHash
-
-DAY = 86_400.0
-"""Seconds for which a visit is remembered."""
+from seeder.units import DAY
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ from seeder.daemon.reloading import Reloader
 from seeder.daemon.run import garbage_is_rare, serve
 from seeder.daemon.systemd import Notifier
 from seeder.daemon.watching import FileWatch
-from seeder.files import dump_json
+from seeder.plain_json import dump_json
 from tests.benchmarks.holds import Holds
 from tests.benchmarks.setup import ADDRESS, machine, show
 from tests.benchmarks.ten_thousand import BUCKET, PREFIX, Objects, Server, make_state

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.http.headers import accepted, evaluate, parse_range
+from seeder.http.headers import accepted, bearer_token, evaluate, parse_range
 from seeder.http.messages import Request
 from seeder.units import ByteRange
 
@@ -192,3 +192,20 @@ def test_dates_are_compared_with_when_it_changed(headers: dict[bytes, bytes], st
 @pytest.mark.parametrize("name", [b"if-modified-since", b"if-unmodified-since"])
 def test_dates_are_ignored_where_it_is_not_known_when_it_changed(name: bytes) -> None:
     assert evaluate(asking((name, DATE)), ETAG, 10)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "token"),
+    [
+        (b"Bearer abc", b"abc"),
+        (b"bEARER  abc ", b"abc"),
+        (b"Bearer", b""),
+        (b"Basic YTpi", b""),
+        (b"abc", b""),
+        (b"", b""),
+    ],
+)
+def test_a_token_is_that_of_a_bearer_whatever_the_case_of_the_word(
+    value: bytes, token: bytes
+) -> None:
+    assert bearer_token(value) == token

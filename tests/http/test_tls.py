@@ -11,12 +11,12 @@ import pytest
 import trio
 import trio.testing
 
+from seeder.http.certificates import PemFile, read_certificate
 from seeder.http.connection import LARGE_BODY, MOST_IN_A_ROW, ServerLimits
 from seeder.http.messages import Request, Response
 from seeder.http.server import serve
 from seeder.http.tls import HandshakeResult, Queue, Security, TLSSocket
 from seeder.net.addresses import networks_of
-from seeder.net.certificates import PemFile, read_certificate
 from tests.http.serving import PATIENCE, Client, Shelf, connected, exchange, get, serving, target_of
 from tests.support.certificates import Authority
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import trio
 
+from seeder.http.certificates import PemFile, read_certificate
 from seeder.http.connection import Connection, ServerLimits, Want
 from seeder.http.messages import Request, Response
 from seeder.http.tls import HandshakeResult, Queue, SecureConnection, Security
-from seeder.net.certificates import PemFile, read_certificate
 from tests.http.serving import PATIENCE, get, serving
 from tests.support.certificates import Authority
 

@@ -20,7 +20,7 @@ from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import Counted
 from seeder.tracker.swarm import HANDOUT_GAP
 from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
-from seeder.tracker.visits import DAY
+from seeder.units import DAY
 from tests.tracker.announcing import HASH, LOCAL, OWN, OWN_PORT, SIZE, Ledger, cut, packed
 
 LIMITS = StrangerLimits(in_front=2, at_address=2, in_middle=4)

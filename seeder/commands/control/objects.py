@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Literal, TypeAlias
 
 from seeder.commands.control.client import ControlClient, Json
@@ -16,7 +17,6 @@ from seeder.errors import ControlFailed, ControlRefused
 from seeder.torrent.publications import State
 
 Action: TypeAlias = Literal["refresh", "rehash", "warm"]
-_NOT_FOUND = 404
 _PLACE = "objects[0]."
 _BEGUN: Mapping[Action, str] = {
     "refresh": "S3 is being asked",
@@ -112,7 +112,7 @@ def _goal(target: Target, action: Action) -> Goal:
 
 
 def _is_absence(error: ControlFailed) -> bool:
-    return isinstance(error, ControlRefused) and error.status == _NOT_FOUND
+    return isinstance(error, ControlRefused) and error.status == HTTPStatus.NOT_FOUND
 
 
 def _tell(client: ControlClient, path: str, method: str, settings: Mapping[str, object]) -> Json:
@@ -130,7 +130,7 @@ def _ask(client: ControlClient, target: Target, path: str, *, method: str = "GET
     try:
         return client.ask(path, method=method)
     except ControlRefused as error:
-        if error.status != _NOT_FOUND:
+        if error.status != HTTPStatus.NOT_FOUND:
             raise
         hint = "seeder ls shows the objects, seeder ls --prefixes the prefixes"
         if not target.is_prefix:

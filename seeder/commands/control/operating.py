@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from urllib.parse import quote
 
 from seeder.commands.control.client import ControlClient, Json
@@ -13,7 +14,6 @@ from seeder.commands.texts import printable
 from seeder.errors import ControlRefused, ControlSilent
 from seeder.units import counted, show_moment
 
-_NOT_FOUND = 404
 _AWHILE = 2.0
 """Seconds that a reload may take without --wait."""
 
@@ -82,7 +82,7 @@ def unban(verb: Verb, network: str) -> None:
         try:
             client.ask(path, method="DELETE")
         except ControlRefused as error:
-            if error.status != _NOT_FOUND:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
             text = f"{printable(network)}: isn't banned; seeder bans lists who is"
             raise ControlRefused(text, error.status) from error

@@ -24,10 +24,10 @@ from seeder.cache.files import (
 )
 from seeder.cache.memory import Key
 from seeder.daemon.swarm_file import SwarmFile
-from seeder.files import dump_json, parse_json
 from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore, file_stem
 from seeder.metainfo.trees import TreeFile
+from seeder.plain_json import dump_json, parse_json
 from seeder.publish.listings import ListingStore
 from seeder.s3.listing import Listed
 from seeder.torrent.bundle import parse_bundle_info

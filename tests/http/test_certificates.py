@@ -15,7 +15,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from seeder.errors import ConfigError
-from seeder.net.certificates import (
+from seeder.http.certificates import (
     SOON_SECONDS,
     Certificate,
     PemFile,

@@ -5,7 +5,6 @@ What is checked is what is used: OpenSSL gets the bytes that were looked at, not
 
 import os
 import ssl
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from seeder.errors import Unavailable
+from seeder.files import read_named
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -39,8 +39,6 @@ renews certificates does so in their last third."""
 _SOON_SHARE = 0.2
 _LARGEST = 1024 * 1024
 """Bytes of a file that are read."""
-_OTHERS = 0o027
-"""Bits of a key file's mode with which it is no secret: others may read it, or the group write."""
 
 
 class PemFile(NamedTuple):
@@ -91,11 +89,11 @@ def _checked(certificate: PemFile, key: PemFile, now: float) -> Certificate:
     chain: Sequence[x509.Certificate] = ()
     private: PrivateKeyTypes | None = None
     try:
-        chain = _chain(_read(certificate.path), certificate.path)
+        chain = _chain(read_named(certificate.path, _LARGEST), certificate.path)
     except ValueError as error:
         problems.append(f"{certificate.setting}: {error}")
     try:
-        private = _key(_read(key.path, secret=True), key.path)
+        private = _key(read_named(key.path, _LARGEST, secret=True), key.path)
     except ValueError as error:
         problems.append(f"{key.setting}: {error}")
     if chain:
@@ -124,7 +122,7 @@ def _checked(certificate: PemFile, key: PemFile, now: float) -> Certificate:
 def read_names(path: Path) -> tuple[str, ...]:
     """Return the names of the certificate in a file, none if it can't be read."""
     try:
-        return _names(_chain(_read(path), path)[0])
+        return _names(_chain(read_named(path, _LARGEST), path)[0])
     except ValueError:
         return ()
 
@@ -138,22 +136,6 @@ def covers(names: Sequence[str], host: str) -> bool:
     _, dot, parent = host.partition(".")
     wanted = {host, f"*.{parent}"} if dot else {host}
     return any(name.lower() in wanted for name in names)
-
-
-def _read(path: Path, *, secret: bool = False) -> bytes:
-    """Return a file's bytes; ValueError says why they can't be had, without showing them."""
-    try:
-        # Without O_NONBLOCK we'd wait for the writer of a pipe.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as f:
-            status = os.fstat(f.fileno())
-            data = f.read(_LARGEST) if stat.S_ISREG(status.st_mode) else b""
-    except OSError as error:
-        raise ValueError(f"{path} can't be read: {error.strerror}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"{path} is no file")
-    if secret and status.st_mode & _OTHERS:
-        raise ValueError(f"others can read or change {path}; chmod 600 {path}, or 640")
-    return data
 
 
 def _chain(data: bytes, path: Path) -> Sequence[x509.Certificate]:
