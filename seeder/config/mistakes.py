@@ -34,7 +34,7 @@ TABLES: Mapping[str, type[BaseModel]] = {
 ARRAYS = ("objects", "events")
 """Tables of which there may be several."""
 _READ_KEYS = "gateway.keys"
-_TOP_KEYS = ("state_directory", "watch", "origins", *TABLES)
+_TOP_KEYS = ("state_directory", "watch", "sidecar_writer", "origins", *TABLES)
 _LONGEST_SHOWN = 80
 _CREDENTIAL = re.compile(r"secret|access_?key|password|passwd|token|credential", re.IGNORECASE)
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)

@@ -4,9 +4,10 @@ Python code may build them by itself; `seeder.config.fields` says how it passes 
 """
 
 from pathlib import Path
+from typing import Annotated
 
 from seeder.config.events import EventSettings
-from seeder.config.fields import Directory, Settings
+from seeder.config.fields import Directory, Settings, text
 from seeder.config.money import BudgetSettings, SavingsSettings
 from seeder.config.node import AdminSettings, CacheSettings, ClusterSettings, LogSettings
 from seeder.config.objects import ObjectSettings
@@ -20,6 +21,11 @@ class Config(Settings):
     state_directory: Directory
     watch: bool = False
     """Whether the file is taken up by itself when it changes."""
+    sidecar_writer: (
+        Annotated[str, text("[A-Za-z0-9._:@-]+", "a name of letters, digits, . _ : @ -", 100)]
+        | None
+    ) = None
+    """Who writes torrents beside objects, wherever it runs and whatever becomes of its state."""
     origins: dict[str, OriginSettings]
     """By name; [origin] is "default"."""
     objects: tuple[ObjectSettings, ...]

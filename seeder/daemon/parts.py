@@ -2,9 +2,9 @@
 
 import random
 import secrets
-import socket
 import time
 from collections.abc import Container
+from functools import partial
 
 import trio
 
@@ -16,6 +16,7 @@ from seeder.daemon.foundation import LISTINGS, Foundation
 from seeder.daemon.listeners import Listeners, address_of
 from seeder.daemon.sidecars import Sidecars
 from seeder.daemon.warming import Warmer
+from seeder.daemon.writer import writer_of
 from seeder.gateway.issuing import Issuer
 from seeder.gateway.links import Links
 from seeder.gateway.published import PublishedObjects
@@ -164,19 +165,9 @@ def make_sidecars(
         settings_of=publisher.settings_of,
         published=PublishedObjects(catalog, links, config.origins, issuer),
         announce=lambda: links.announce,
-        writer=_writer(config),
+        who=partial(writer_of, config),
         is_ours=split.is_first if split is not None else lambda _: True,
     )
-
-
-def _writer(config: Config) -> str:
-    """Return who writes torrents beside objects, of all that may do so: by what isn't lost with
-    the state directory.
-    """
-    cluster = config.cluster
-    if cluster.store is not None:
-        return f"cluster {cluster.prefix} {cluster.store}"
-    return f"node {socket.gethostname()} {config.state_directory}"
 
 
 def make_warmer(

@@ -54,7 +54,7 @@ LIVE_TLS = (
 LIVE_TOKEN = ("token_file", "token_credential")
 """Those of [admin]."""
 RESTARTED = (
-    *("state_directory", "origins"),
+    *("state_directory", "sidecar_writer", "origins"),
     *("tracker", "peer", "gateway", "cache", "admin", "cluster"),
 )
 """What a reload doesn't change, but for those keys."""

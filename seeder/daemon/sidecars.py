@@ -3,11 +3,10 @@
 Whoever looks there has the torrent for a GET: the next node, other programs, a CDN. It is a favour:
 whatever goes wrong with it touches no object.
 
-What we wrote has a mark in its metadata, by which we know it again even if all else that we knew is
-lost: only that is ever replaced, and a publisher's or another seeder's file stays.
+What we wrote has marks in its metadata, by which we know it again (`seeder.daemon.writer`): only
+that is ever replaced, and a publisher's or another seeder's file stays.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ import trio
 
 from seeder.config.fields import LONGEST_OBJECT_KEY
 from seeder.config.objects import ObjectSettings
+from seeder.daemon.writer import Writer
 from seeder.errors import AccessDenied, BencodeError, ObjectChanged, ObjectMissing, SeederError
 from seeder.gateway.published import PublishedObjects
 from seeder.gateway.s3errors import S3Error
@@ -68,9 +68,8 @@ class Sidecars:
     """Makes the files."""
     announce: Callable[[], str]
     """Returns the URL that it names."""
-    writer: str
-    """Who we are, to tell what we wrote from what others did: the same after a loss of all state,
-    and for all nodes of a cluster."""
+    who: Callable[[], Writer]
+    """Returns who we are, to tell what we wrote from what others did; it blocks (StorageError)."""
     is_ours: Callable[[ObjectRef], bool] = lambda _: True
     """Tells whether it is this node of the cluster that writes an object's."""
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WRITTEN, 0))
@@ -78,6 +77,7 @@ class Sidecars:
     """The info hash and the tracker of what S3 has, as far as we know."""
     _failed: dict[ObjectRef, _Failed] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
+    _writer: Writer | None = None
 
     @property
     def fault(self) -> str | None:
@@ -156,7 +156,7 @@ class Sidecars:
             wanted = (await self.published.torrent_file(publication)).body
         except S3Error as error:
             raise SeederError(str(error)) from error
-        info = await torrent.fetch_info()
+        info, writer = await torrent.fetch_info(), await self._who_writes()
         account = self.ledger.account_of(torrent.pinned)
         try:
             there = await origin.read_tagged(ref, LARGEST_TORRENT_FILE, account)
@@ -167,23 +167,26 @@ class Sidecars:
             names_us = self.announce().encode() in there.body
             is_same = info.raw in there.body
             # One that isn't ours names other trackers, and may be where our torrent comes from.
-            if is_same and (names_us or not self._wrote(ref, there)):
+            is_ours = writer.wrote(ref, there)
+            if is_same and (names_us or not is_ours):
                 return "kept"
             _check_is_torrent(there.body)
-            if not self._wrote(ref, there) and not (names_us and _is_by_a_seeder(there)):
+            if not is_ours and not (names_us and _is_by_a_seeder(there)):
                 raise SeederError("another's torrent of that name stays: delete it, to have ours")
         is_there = self.catalog.publications.get(publication.ref) is publication
         if not is_there or publication.torrent is not torrent or not self._is_due(publication):
             # It may be private by now, or its time may be yet to come.
             raise ObjectChanged(f"{publication.ref}: it is published in another way by now")
         etag = None if there is None else there.etag or "*"
-        mark = _mark(self.writer, ref, wanted)
+        mark = writer.mark(ref, wanted)
         await origin.write_small(ref, wanted, account, instead_of=etag, mark=mark)
         return "written"
 
-    def _wrote(self, ref: ObjectRef, there: SmallObject) -> bool:
-        """Tell whether what is there is as we wrote it there."""
-        return there.mark == _mark(self.writer, ref, there.body)
+    async def _who_writes(self) -> Writer:
+        """Return who we are; StorageError."""
+        if self._writer is None:
+            self._writer = await trio.to_thread.run_sync(self.who)
+        return self._writer
 
     def _fail(self, ref: ObjectRef, error: SeederError) -> None:
         self.counts["failed"] += 1
@@ -201,12 +204,6 @@ class Sidecars:
 def _beside(ref: ObjectRef) -> ObjectRef:
     """Return where an object's torrent is written."""
     return replace(ref, key=ref.key + SIDECAR)
-
-
-def _mark(writer: str, ref: ObjectRef, body: bytes) -> str:
-    """Return the mark of a file that a seeder writes: nobody else's, nor of another file."""
-    told = (b"sidecar", writer.encode(), ref.bucket.encode(), ref.key.encode(), body)
-    return hashlib.sha256(b"".join(hashlib.sha256(each).digest() for each in told)).hexdigest()
 
 
 def _is_by_a_seeder(there: SmallObject) -> bool:

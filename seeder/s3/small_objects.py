@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from seeder.errors import AccessDenied, ObjectChanged, ObjectMissing, OriginFault
+from seeder.http.dates import parse_date
 from seeder.s3.answers import label
 from seeder.s3.caller import Caller
 from seeder.s3.calls import Call
@@ -26,6 +27,8 @@ class SmallObject:
     """None where S3 doesn't tell."""
     mark: str | None
     """With which a seeder wrote it; None of anybody else's."""
+    modified: int | None = None
+    """When it was written (Unix s), as far as S3 tells."""
 
 
 class SmallObjects:
@@ -44,7 +47,8 @@ class SmallObjects:
                 body = await exchange.read(limit)
                 if len(body) <= limit:
                     headers = exchange.headers
-                    return SmallObject(body, headers.get("etag"), headers.get(_MARK))
+                    modified = parse_date(headers.get("last-modified", ""))
+                    return SmallObject(body, headers.get("etag"), headers.get(_MARK), modified)
             raise OriginFault(f"{label(ref)}: has more than {limit} bytes")
 
         # Without s3:ListBucket, S3 denies access to a key that isn't there.

@@ -1,6 +1,7 @@
 """Torrents are written beside their objects, once, and again where they have changed."""
 
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -141,6 +142,25 @@ async def test_our_own_is_known_again_when_all_state_is_lost(config: Config, s3:
         assert found.torrent.rung == "sidecar"
     outside: Any = bdecode(await trio.to_thread.run_sync(read, s3))
     assert outside[b"announce"] == b"http://tracker.example.org/announce"
+
+
+async def test_our_own_is_known_again_on_another_host(
+    config: Config, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = writing(config, s3)
+    async with serving(given) as node:
+        await until(lambda: written(node)["written"] == 1)
+    monkeypatch.setattr(socket, "gethostname", lambda: "9be001")
+    async with serving(elsewhere(given)) as node:
+        await until(lambda: written(node)["written"] == 1)
+    # Its name goes further: here, all state is lost as well.
+    named = given.model_copy(update={"sidecar_writer": "archive"})
+    async with serving(named) as node:
+        await until(lambda: written(node)["written"] == 1)
+    monkeypatch.setattr(socket, "gethostname", lambda: "4f1d2c")
+    await trio.to_thread.run_sync(shutil.rmtree, given.state_directory)
+    async with serving(elsewhere(named)) as node:
+        await until(lambda: written(node)["written"] == 1)
 
 
 async def test_another_seeders_stays(config: Config, s3: Any) -> None:
