@@ -17,13 +17,12 @@ from pathlib import Path
 from seeder.config.sections import Config
 from seeder.files import (
     NotAFile,
-    dump_json,
-    parse_json,
     read_file,
     replace_file,
     set_aside,
     storage_errors,
 )
+from seeder.plain_json import dump_json, parse_json
 from seeder.s3.small_objects import SmallObject
 from seeder.torrent.objects import ObjectRef
 from seeder.units import MINUTE

@@ -12,7 +12,7 @@ from seeder.config.node import CacheSettings, ClusterSettings
 from seeder.config.sections import Config
 from seeder.daemon.writer import WRITER, Writer, writer_of
 from seeder.errors import StorageError
-from seeder.files import dump_json
+from seeder.plain_json import dump_json
 from seeder.s3.small_objects import SmallObject
 from seeder.torrent.objects import ObjectRef
 from seeder.units import HOUR
