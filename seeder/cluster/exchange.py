@@ -7,32 +7,31 @@ the store emptied reads all anew, and tells all that it knows.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from secrets import token_hex
-from zlib import crc32
 
 import trio
 
 from seeder.cluster import records
 from seeder.cluster.clock import MICRO, SharedClock
-from seeder.cluster.completions import CompletionNews, SharedCompletions
+from seeder.cluster.completions import SharedCompletions
 from seeder.cluster.copies import SharedCopies
 from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
 from seeder.cluster.members import Membership
-from seeder.cluster.scanning import SHARDS, SPAN, Pairs, Scan
-from seeder.cluster.scripts import BOUNDS, TELL
+from seeder.cluster.scanning import SPAN, Pairs, Scan
+from seeder.cluster.scripts import BOUNDS
 from seeder.cluster.store import (
-    Argument,
     Store,
     StreamEntry,
     listed,
     texted,
 )
+from seeder.cluster.telling import SwarmTeller
 from seeder.errors import StoreAway
 from seeder.net.slices import Slices
 from seeder.torrent.info import InfoHash
@@ -43,16 +42,6 @@ from seeder.tracker.told import SharedPeer
 
 TELL_EVERY = 0.25
 """Seconds between two batches."""
-BATCH = 300
-"""Peers of one batch: some milliseconds of Redis' time."""
-STREAM = 5_000
-"""Batches that the stream keeps about: who was away for longer reads all anew."""
-STREAM_KEPT = 3_600
-"""Seconds after which a stream is forgotten that nobody writes."""
-MOST_STORED = 4_000_000 // SHARDS
-"""Peers under one key: about 600 MB for a span are the end of what the store is given."""
-COUNTS_KEPT = 90 * 86_400
-"""Seconds after which the completions are forgotten that a node counted which is gone for good."""
 READS = 100
 """Entries of the stream that are read at a time."""
 WAIT = 2.0
@@ -68,7 +57,7 @@ FUTURE = 60.0
 _BEGIN = b"0-0"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ExchangeStatistics:
     """What was told and heard since the start, in peers."""
 
@@ -119,8 +108,23 @@ class SwarmExchange:
         self._completions = SharedCompletions(swarms, self._journal)
         self.copies = SharedCopies(token_hex(8))
         """What addresses had of torrents, by whichever node."""
-        self.statistics = ExchangeStatistics()
+        self._teller = SwarmTeller(
+            membership.name,
+            swarms,
+            self._journal,
+            self._completions,
+            self.copies,
+            store=store,
+            keys=keys,
+            clock=clock,
+        )
+        self._heard = self._reloads = self._damaged = 0
         membership.era_listeners.append(self._begin_anew)
+
+    @property
+    def statistics(self) -> ExchangeStatistics:
+        """A snapshot."""
+        return ExchangeStatistics(self._teller.peers, self._heard, self._reloads, self._damaged)
 
     @property
     def untold(self) -> int:
@@ -145,7 +149,7 @@ class SwarmExchange:
         finally:
             # What can't be told now is in the state directory.
             with trio.move_on_after(RETRY, shield=True), suppress(StoreAway, ValueError):
-                await self._tell_rest()
+                await self._teller.tell_rest()
 
     def _begin_anew(self) -> None:
         """The store has lost what it held."""
@@ -159,86 +163,8 @@ class SwarmExchange:
     async def _keep_telling(self) -> None:
         while True:
             await trio.sleep(TELL_EVERY)
-            if not await self._health.attempt("swarms", self._tell_news()):
+            if not await self._health.attempt("swarms", self._teller.tell_news()):
                 await trio.sleep(RETRY)
-
-    async def _tell_news(self) -> None:
-        """Tell what is to be told; StoreAway."""
-        if self._clock.is_known and self._journal.everything:
-            await self._tell_everything()
-        await self._tell_rest()
-
-    async def _tell_rest(self) -> None:
-        """Tell what is new, in batches; StoreAway."""
-        journal, completions = self._journal, self._completions
-        now = trio.current_time()
-        while self._clock.is_known and (
-            len(journal) or completions.has_news(now) or self.copies.has_news
-        ):
-            taken, news = journal.take(BATCH), completions.take(now)
-            peers = [
-                what
-                if isinstance(what, SharedPeer)
-                else self._swarms.tell(info_hash, endpoint, what)
-                for (info_hash, endpoint), what in taken.items()
-            ]
-            try:
-                await self._tell([peer for peer in peers if peer is not None], news)
-            except BaseException:
-                journal.give_back(taken)
-                completions.give_back(news)
-                raise
-            completions.told(news, now)
-
-    async def _tell_everything(self) -> None:
-        """Tell every peer that is known; StoreAway."""
-        batch: list[SharedPeer] = []
-        slices = Slices()
-        for peer in self._swarms.tell_all():
-            batch.append(peer)
-            if len(batch) == BATCH:
-                await self._tell(batch, CompletionNews())
-                batch.clear()
-            elif slices.is_over:
-                await slices.turn()
-        await self._tell(batch, CompletionNews())
-        self._journal.everything = False
-
-    async def _tell(self, peers: Sequence[SharedPeer], news: CompletionNews) -> None:
-        """Tell of some peers, of completions and of all visits; StoreAway."""
-        swarms, keys, clock = self._swarms, self._keys, self._clock
-        counts = [records.pack_count(each, swarms.completed_here(each)) for each in news.counted]
-        pairs = [(records.name_of(peer), records.pack(peer, clock.at)) for peer in peers]
-        visits = [records.pack_visit(visit) for visit in self._journal.take_visits()]
-        numbers: dict[bytes, int] = {}
-        written: list[Argument] = []
-        for name, value in pairs:
-            key = keys.peers(records.time_of(value) // (SPAN * MICRO), crc32(name) % SHARDS)
-            written += (numbers.setdefault(key, len(numbers) + 4), name, value)
-        mine = self._membership.name
-        await self._store.run(
-            TELL,
-            [keys.news, keys.counters, keys.completed(mine.encode()), *numbers],
-            (
-                mine,
-                STREAM,
-                STREAM_KEPT,
-                int(swarms.policy.expiry) + SPAN,
-                MOST_STORED,
-                COUNTS_KEPT,
-                records.join(pairs),
-                records.join(visits),
-                records.join(counts),
-                *self.copies.to_tell(),
-                news.packed_owed(clock.at),
-                news.packed_settled(),
-                len(counts),
-                *(part for pair in counts for part in pair),
-                *written,
-            ),
-        )
-        self.copies.told()
-        self.statistics.told += len(pairs)
 
     # -- hearing
 
@@ -292,7 +218,7 @@ class SwarmExchange:
             self._completions.hear_owed(self._owed(fields.get(b"o", b""), now), now)
             self._completions.hear_settled(fields.get(b"d", b""))
         except ValueError:
-            self.statistics.damaged += 1
+            self._damaged += 1
 
     async def _hear_peers(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Take in what was heard just now, as far as it is known what was before."""
@@ -304,7 +230,7 @@ class SwarmExchange:
                 else:
                     self._late.append(pair)
         except ValueError:
-            self.statistics.damaged += 1
+            self._damaged += 1
         await self._apply(ready, None, fresh=True)
 
     def _is_ready(self, info_hash: bytes) -> bool:
@@ -323,12 +249,7 @@ class SwarmExchange:
         fresh: bool,
     ) -> None:
         """Tell the swarms of peers, those of `wanted` torrents if not None."""
-        swarms, moment, statistics, slices = (
-            self._swarms,
-            self._clock.moment,
-            self.statistics,
-            Slices(),
-        )
+        swarms, moment, slices = self._swarms, self._clock.moment, Slices()
         for name, value in pairs:
             if slices.is_over:
                 await slices.turn()
@@ -340,12 +261,12 @@ class SwarmExchange:
                 if peer.seen > now + FUTURE:
                     raise ValueError("not of our time")
             except ValueError:
-                statistics.damaged += 1
+                self._damaged += 1
                 continue
             if not self.admits(peer.endpoint[:-2]):
                 continue
             swarms.hear(peer._replace(seen=min(peer.seen, now)), now, fresh=fresh)
-            statistics.heard += 1
+            self._heard += 1
 
     def _owed(self, data: bytes, now: float) -> Iterator[SharedPeer]:
         """Yield who is said to have completed; what isn't known here yet is told again."""
@@ -396,7 +317,7 @@ class SwarmExchange:
         await self._scan.peers(oldest, newest, take)
         async for node, info_hash, count in self._scan.counts(self._membership.name):
             self._completions.note_count(node, info_hash, count)
-        self.statistics.reloads += 1
+        self._reloads += 1
 
 
 def _weight(session: bytes, name: str) -> bytes:

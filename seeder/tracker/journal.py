@@ -125,11 +125,15 @@ class Journal:
         self._strays = 0
         return taken
 
-    def take_visits(self) -> Iterator[SharedVisit]:
-        """Yield the visits, and forget them."""
+    def take_visits(self) -> tuple[SharedVisit, ...]:
+        """Return the visits, and forget them."""
         visits, self._visits = self._visits, {}
-        for (info_hash, address), at_once in visits.items():
-            yield SharedVisit(info_hash, address, at_once)
+        return tuple(SharedVisit(*name, at_once) for name, at_once in visits.items())
+
+    def give_back_visits(self, visits: Iterable[SharedVisit]) -> None:
+        """Take back the visits that the others couldn't be told of."""
+        for visit in visits:
+            self.visited(visit.info_hash, visit.address, visit.at_once)
 
     def give_back(self, taken: "dict[tuple[InfoHash, bytes], AnnounceEvent | SharedPeer]") -> None:
         """Take back what the others couldn't be told; what was heard since is newer."""

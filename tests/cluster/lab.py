@@ -204,7 +204,7 @@ class LabNode:
         return trio.run(run, clock=self.clock)
 
     def tell(self) -> None:
-        self.do(self.exchange._tell_news)
+        self.do(self.exchange._teller.tell_news)
 
     def hear(self) -> None:
         async def step() -> None:
