@@ -8,6 +8,7 @@ of a connection, afterwards the connection's own.
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from inspect import iscoroutine
@@ -43,8 +44,8 @@ _LOG = logging.getLogger(__name__)
 MOST_IN_A_ROW = 16
 """Requests of one connection that are answered before other connections get their turn."""
 LINGER_BYTES = 16 * 1024 * 1024
-"""Bytes that a client may go on sending after it was refused, before we close on it: most send all
-of a body before they read why it isn't taken."""
+"""Bytes that a client may go on sending behind its last request, before we close on it: most send
+all of a body before they read why it isn't taken."""
 READ_AT_ONCE = 64 * 1024
 """Bytes of a request's body that are read at a time."""
 LARGE_BODY = 64 * 1024
@@ -70,7 +71,7 @@ class ServerLimits:
     send_timeout: float = 30.0
     """Until a client takes any more of a reply."""
     linger_timeout: float = 2.0
-    """Until a client that was refused sends more of what is dropped."""
+    """Until a client that sends more than is answered sends more of what is dropped."""
     linger: float = 15.0
     """For all of what it goes on sending."""
     grace: float = 5.0
@@ -113,6 +114,7 @@ class Connection:
         "_lingers",
         "_local",
         "_meter",
+        "_over",
         "_peer",
         "_pending",
         "_reader",
@@ -172,6 +174,8 @@ class Connection:
         self._source: SourcedBody | None = None
         self._last = False
         self._lingers = False
+        self._over = False
+        """Whether nothing is left to be sent, nor to be dropped."""
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -237,7 +241,7 @@ class Connection:
         return Want.ANSWER if self._pending is not None else self.step()
 
     def begin_unsent(self, rest: bytes) -> Want:
-        """Take the first step, with what is left of the only reply."""
+        """Take the first step, with what is left of the only reply, if anything is."""
         self._last = True
         self._unsent = rest
         return self.step()
@@ -251,7 +255,7 @@ class Connection:
                 if self._source is not None:
                     return Want.SOURCE
                 if self._last:
-                    return Want.LINGER if self._lingers else Want.NOTHING
+                    return self._part()
                 found = self._receive() if self._arriving is None else self._receive_body()
                 if isinstance(found, Want):
                     return found
@@ -280,6 +284,20 @@ class Connection:
                 return False
             self._unsent, self._large_body = self._large_body, b""
         return True
+
+    def _part(self) -> Want:
+        """End what we send; return LINGER if the client sends more than we read, else NOTHING.
+
+        Only then is there a look at what has come, so that what comes behind it finds the client
+        with our reply and its end.
+        """
+        if self._over:
+            return Want.NOTHING
+        self._sock.shutdown(socket.SHUT_WR)
+        if not self._lingers:
+            with suppress(BlockingIOError):
+                self._lingers = bool(self._sock.recv(READ_AT_ONCE))
+        return Want.LINGER if self._lingers else Want.NOTHING
 
     def _receive(self) -> Head | Want | None:
         """Return the next request, or what we have to wait for; None if it was refused."""
@@ -369,7 +387,7 @@ class Connection:
         """Make the answer to a request the next thing to be sent, or to be waited for."""
         if not head.keep_alive or self._limits.in_turn:
             self._last = True
-            self._lingers = head.has_body
+            self._lingers = head.has_body or self._reader.started
         self._deadline = None
         if not isinstance(answer, Response):
             self._pending = answer
@@ -492,7 +510,6 @@ class Connection:
         latest = trio.current_time() + self._limits.linger
         dropped = 0
         try:
-            self._sock.shutdown(socket.SHUT_WR)
             while dropped < LINGER_BYTES:
                 self._allow(min(latest, trio.current_time() + self._limits.linger_timeout))
                 await trio.lowlevel.wait_readable(self._sock)
@@ -505,7 +522,7 @@ class Connection:
         self._end()
 
     def _end(self) -> None:
-        self._last, self._lingers = True, False
+        self._last = self._over = True
         self._unsent = b""
         self._drop_source()
 

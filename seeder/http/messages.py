@@ -194,7 +194,7 @@ class RequestReader:
         """Return the next request, or None until more is fed; RequestRefused.
 
         After a request that has a body or doesn't keep the connection, or that was refused, no
-        other follows.
+        other follows; of the second, `started` tells whether there are bytes behind it.
         """
         if self._parser is None:
             head = plain_head(self._raw)
@@ -220,7 +220,7 @@ class RequestReader:
         self.begun = parser if has_body else None
         keep_alive = parser.their_state is h11.DONE and not has_body
         self._raw, self._parser = b"", None
-        if keep_alive:
+        if not has_body:
             rest, _ = parser.trailing_data
             if rest:
                 self.feed(rest)

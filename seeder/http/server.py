@@ -179,6 +179,7 @@ class _Server:
         begin = self._shortcut.take(sock, address, local)
         if begin is None:
             return
+        sock.setblocking(False)
         connection = Connection(
             sock,
             address,
@@ -205,6 +206,7 @@ class _Server:
             security.handshakes[HandshakeResult.REFUSED] += 1
             sock.close()
             return
+        sock.setblocking(False)
         connection = SecureConnection(
             sock,
             address,

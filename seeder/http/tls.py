@@ -97,6 +97,7 @@ class TLSSocket:
     """A socket whose bytes are encrypted on the way; see `seeder.http.wire`."""
 
     __slots__ = (
+        "_behind",
         "_dropping",
         "_fruitless",
         "_incoming",
@@ -120,6 +121,8 @@ class TLSSocket:
         """Of what OpenSSL made."""
         self._fruitless = 0
         self._dropping = False
+        self._behind = b""
+        """What was read from the socket before `shutdown`, and not decrypted."""
 
     @property
     def has_data(self) -> bool:
@@ -152,7 +155,8 @@ class TLSSocket:
         After `shutdown` it is returned as it came.
         """
         if self._dropping:
-            return self._raw.recv(size)
+            behind, self._behind = self._behind, b""
+            return behind or self._raw.recv(size)
         while True:
             if self.has_data:
                 try:
@@ -231,6 +235,7 @@ class TLSSocket:
 
     def shutdown(self, how: int) -> None:
         """Tell the end of what we send."""
+        self._behind = self._incoming.read()  # before OpenSSL looks for the client's end in it
         self._tell_end()
         self._dropping = True
         self._raw.shutdown(how)
@@ -279,7 +284,7 @@ class SecureConnection(Connection):
 
     def step(self) -> Want:
         tls = self._tls
-        if tls is not None and not tls.open:
+        if tls is not None and not tls.open and not self._last:
             want = self._shake_hands(tls)
             if want is not None:
                 return want
@@ -302,7 +307,9 @@ class SecureConnection(Connection):
             self._note(
                 HandshakeResult.DISTRUSTED if _DISTRUST.search(reason) else HandshakeResult.FAILED
             )
-            return Want.NOTHING
+            # The alert that says why is as good as a reply.
+            self._last = True
+            return None if isinstance(error, ssl.SSLError) else Want.NOTHING
 
     def _go_on(self, tls: TLSSocket) -> Want | None:
         """Do what can be done of the handshake, as `_shake_hands`; OSError."""

@@ -106,7 +106,7 @@ async def accept(
     starved: Callable[[], object] = lambda: None,
     place: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Pass each accepted connection, made non-blocking, to `take` until cancelled.
+    """Pass each accepted connection, which blocks, to `take` until cancelled.
 
     If there is a `place`, it is awaited before each; who comes waits in the system's queue so long.
     When the process has no file descriptor left, it calls `starved`, which may free one, and waits
@@ -142,7 +142,6 @@ async def accept(
                 break
             sock = socket.socket(family, kind, protocol, descriptor)
             try:
-                sock.setblocking(False)
                 take(sock, address[:2] if address else HERE)
             except Exception:
                 # A guard (`seeder.net.guards`) written out: a context manager takes too long here.

@@ -175,6 +175,7 @@ class Hub:
             self._refusals[refused] += 1
             sock.close()
             return
+        sock.setblocking(False)
         assert self._nursery is not None
         session = Session(
             sock,

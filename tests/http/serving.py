@@ -71,7 +71,7 @@ class Client:
     def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         self._stream = stream
         self._buffer = b""
-        self.was_reset = False
+        self._failed = False
 
     async def send(self, data: bytes) -> None:
         with trio.fail_after(PATIENCE):
@@ -86,11 +86,11 @@ class Client:
 
     async def rest(self) -> bytes:
         """Return everything until the server closes, cleanly or not."""
+        parts, self._buffer = [self._buffer], b""
         with trio.fail_after(PATIENCE):
             while data := await self._some():
-                self._buffer += data
-        rest, self._buffer = self._buffer, b""
-        return rest
+                parts.append(data)
+        return b"".join(parts)
 
     async def reply(self, *, to_head: bool = False) -> Reply:
         """Return the next reply; its body is as long as Content-Length says."""
@@ -113,6 +113,15 @@ class Client:
         return Reply(int(status_line.split(b" ")[1]), headers, body)
 
     @property
+    def was_reset(self) -> bool:
+        """Whether the server reset the connection, be it behind the end of what it sent."""
+        stream = self._stream
+        raw = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        error: int = raw.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self._failed = self._failed or bool(error)
+        return self._failed
+
+    @property
     def packets(self) -> int:
         """How many TCP packets came (tcpi_segs_in in linux/tcp.h)."""
         assert isinstance(self._stream, trio.SocketStream)
@@ -123,7 +132,7 @@ class Client:
         try:
             return bytes(await self._stream.receive_some(65536))
         except trio.BrokenResourceError:
-            self.was_reset = True
+            self._failed = True
             return b""
 
 

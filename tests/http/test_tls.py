@@ -186,7 +186,12 @@ async def test_what_comes_after_the_end_was_told_is_not_decrypted(lab: Lab) -> N
                 break
         theirs.sendall(outgoing.read())
         tls.shake_hands()
+        for data in (b"taken", b"not taken"):
+            client.write(data)
+        theirs.sendall(outgoing.read())
+        assert tls.recv(100) == b"taken"
         tls.shutdown(socket.SHUT_WR)
+        assert tls.recv(100)[:1] == b"\x17"
         theirs.sendall(b"\x17\x03\x03")
         assert tls.recv(100) == b"\x17\x03\x03"
         tls.close()
@@ -233,6 +238,39 @@ async def test_a_refused_client_that_goes_on_sending_reads_its_reply(lab: Lab) -
             for _ in range(30):
                 await client.send(bytes(3000))
         assert (await client.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("behind", [b"", bytes(20_000)], ids=["later", "along with it"])
+async def test_what_comes_behind_the_last_request_destroys_no_reply(
+    lab: Lab, behind: bytes
+) -> None:
+    more = trio.Event()
+
+    async def handler(_: Request) -> Response:
+        await more.wait()
+        return Response(200, b"answered")
+
+    async with serving(handler, security=lab.security) as port, lab.connected(port) as client:
+        await client.send(get("/", "Connection: close") + behind)
+        await client.send(bytes(20_000))
+        more.set()
+        assert (await client.rest()).endswith(b"answered")
+        assert not client.was_reset
+        with suppress(trio.BrokenResourceError):
+            await client.close()
+        await until(lambda: lab.counts)
+    assert lab.counts == {HandshakeResult.DONE: 1}
+
+
+async def test_the_alert_that_says_why_a_handshake_failed_arrives(lab: Lab) -> None:
+    async with serving(echo, security=lab.security) as port, connected(port) as client:
+        await client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x00" + bytes(60_000))
+        alert = await client.rest()
+        assert alert[:1] == b"\x15"
+        assert not client.was_reset
+        await client.close()
+        await until(lambda: lab.counts)
+    assert lab.counts == {HandshakeResult.FAILED: 1}
 
 
 async def test_a_client_that_vanishes_without_a_word_is_let_go(lab: Lab) -> None:
