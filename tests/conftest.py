@@ -3,6 +3,9 @@
 import os
 import random
 import signal
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -23,6 +26,21 @@ hypothesis_settings.register_profile(
     "seeder", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("seeder")
+
+
+class LibtorrentIsLacking:
+    """Where Python is too new for libtorrent's packages, what imports it is skipped."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Skip the module, or the test, that imports it (importlib's finders, the last of them)."""
+        if name == "libtorrent":
+            pytest.skip("libtorrent has no package for this Python", allow_module_level=True)
+        return None
+
+
+if find_spec("libtorrent") is None:
+    sys.meta_path.append(LibtorrentIsLacking)
 
 
 @pytest.fixture(scope="session", autouse=True)
