@@ -12,7 +12,8 @@ from operator import sub
 
 from seeder.tracker.announce import LARGEST_COUNT, PEER_ID_LENGTH, AnnounceRequest
 from seeder.tracker.belief import Belief
-from seeder.tracker.counters import ClaimCounter, ClaimsOfGroup, GroupCounter
+from seeder.tracker.counters import ClaimCounter, GroupCounter
+from seeder.tracker.group_claims import GroupClaims
 from seeder.tracker.past import PastRoom
 from seeder.tracker.saved import Counted, SavedSession
 from seeder.tracker.sessions import (
@@ -62,10 +63,8 @@ class Claims:
         """
         self.size = size
         self.account = account
-        self.by_group: GroupCounter | None = None
-        """Counts by group; None where there are no groups. May be replaced."""
-        self._uploads_left = 0
-        """How much more was counted by group as downloaded than as uploaded."""
+        self._by_group: GroupClaims | None = None
+        """None where there are no groups."""
         self._belief = belief
         self._memory = memory
         self._room = room
@@ -103,6 +102,15 @@ class Claims:
         self._owed = [0, 0]
         self._told = [counted.completed, counted.claimed or 0]
 
+    def count_by_group(self, counter: GroupCounter | None) -> None:
+        """Count by group, too, from now on; None where there are no groups."""
+        if counter is None:
+            self._by_group = None
+        elif self._by_group is None:
+            self._by_group = GroupClaims(counter)
+        else:
+            self._by_group.counter = counter
+
     def find(self, request: AnnounceRequest, endpoint: bytes) -> int:
         """Return the session that an announce from `endpoint` belongs to; -1 if it is unknown."""
         if self._sessions is None:
@@ -120,7 +128,7 @@ class Claims:
         announces have nothing, and this costs them half as much.
         """
         sessions = self._sessions
-        if sessions is None or self.by_group is not None:
+        if sessions is None or self._by_group is not None:
             return False
         number = sessions.of_peer[peer]
         if (
@@ -155,8 +163,12 @@ class Claims:
             sessions.seen[number] = now
             if downloaded != sessions.downloaded[number]:
                 self._count(number, request, endpoint, now)
-        if self.by_group is not None and request.uploaded != sessions.uploaded[number]:
-            self._count_upload(number, request, self.by_group.at(endpoint[:-2]))
+        if self._by_group is not None and request.uploaded != sessions.uploaded[number]:
+            uploaded, before = min(request.uploaded, LARGEST_COUNT), sessions.uploaded[number]
+            sessions.uploaded[number] = uploaded
+            if before != UNKNOWN and uploaded > before:
+                most = self.size * len(sessions)
+                self._by_group.uploaded(endpoint[:-2], uploaded - before, most)
         flags, event = sessions.flags[number], request.event
         unsure = flags & UNSURE > 0
         if unsure and (request.left or event.completes):
@@ -259,36 +271,11 @@ class Claims:
                 if counted and self._belief.admit_copies(endpoint[:-2], copies, now):
                     self._told[_BYTES] += counted
                     self.account.delivered_claimed(counted)
-                    self._count_by_group(endpoint[:-2], counted)
+                    if self._by_group is not None:
+                        self._by_group.downloaded(endpoint[:-2], counted)
         elif growth < 0 and request.event.starts:
             sessions.downloaded[number] = downloaded
             sessions.claimed[number] = 0
-
-    def _count_by_group(self, address: bytes, downloaded: int) -> None:
-        counts = None if self.by_group is None else self.by_group.at(address)
-        if counts is not None:
-            counts.claimed(downloaded=downloaded)
-            self._uploads_left += downloaded
-
-    def _count_upload(
-        self, number: int, request: AnnounceRequest, counts: ClaimsOfGroup | None
-    ) -> None:
-        """Count by group what a client says that it sent since its last announce.
-
-        Whatever was sent was received, too: all together can have sent no more than what they say
-        that they received, and what each may have received since it announced.
-        """
-        sessions, uploaded = self.sessions, min(request.uploaded, LARGEST_COUNT)
-        before = sessions.uploaded[number]
-        sessions.uploaded[number] = uploaded
-        growth = uploaded - before
-        if before == UNKNOWN or growth <= 0 or counts is None:
-            return
-        most = self._uploads_left + self.size * len(sessions)
-        counted = min(growth, most)
-        if counted > 0:
-            self._uploads_left -= counted
-            counts.claimed(uploaded=counted)
 
     def _take_owed(self, kind: int, amount: int) -> int:
         """Return how much of an amount an earlier run may have counted; that is owed no longer."""

@@ -17,6 +17,8 @@ from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import PEER_ID_LENGTH, AnnounceEvent, AnnounceRequest
 from seeder.tracker.owed import MOST_OWED, CompletionName, OwedCompletions
 from seeder.tracker.passkeys import Passkey
+from seeder.tracker.saved import SavedCompletion
+from seeder.tracker.sessions import session_name
 from seeder.tracker.told import SharedPeer
 
 MOST_HEARD = 200_000
@@ -189,9 +191,16 @@ class SwarmNews:
         )
         self.journal.owed.owe(CompletionName(self._info_hash, session), peer)
 
-    def owed(self) -> Iterator[SharedPeer]:
+    def owed(self) -> Iterator[SavedCompletion]:
         """Yield who has completed, which another node is to count."""
-        return self.journal.owed.of(self._info_hash)
+        for each in self.journal.owed.of(self._info_hash):
+            yield SavedCompletion(each.endpoint, each.peer_id, each.key, each.downloaded, each.seen)
+
+    def owe_again(self, owed: Iterable[SavedCompletion]) -> None:
+        """Take back what an earlier run owed."""
+        for endpoint, peer_id, key, downloaded, seen in owed:
+            request = AnnounceRequest(self._info_hash, peer_id, 0, downloaded, 0, key=key)
+            self.owes(request, endpoint, seen, session_name(peer_id, key, endpoint))
 
     def left(self, peer: SharedPeer) -> None:
         """Note that a peer has gone."""
@@ -227,7 +236,7 @@ class SwarmNews:
         )
 
     def tell_again(self, listed: Iterable[bytes], gone: Iterable[tuple[bytes, float]]) -> None:
-        """Note who is listed, and who went and when, as if that were new."""
+        """Have others told of who is listed, and who went and when: an earlier run may not have."""
         for endpoint in listed:
             self.journal.heard(self._info_hash, endpoint, AnnounceEvent.NONE)
         for whose, seen in gone:

@@ -61,7 +61,7 @@ class KeptSwarms:
         for info_hash, swarm in self._kept():
             if self._is_kept(info_hash, swarm):
                 swarm.regroup(groups)
-                swarm.claims.by_group = None if groups is None else self._by_group
+                swarm.claims.count_by_group(None if groups is None else self._by_group)
             yield
 
     def sweep(self, now: float) -> Iterator[None]:
@@ -150,7 +150,8 @@ class KeptSwarms:
         for info_hash, swarm in self._kept():
             claims = swarm.claims
             members = () if swarm.members is None else swarm.members.export()
-            gone = ((each.whose, each.seen) for each in swarm.departures())
+            news = swarm.news
+            gone = () if news is None else ((each.whose, each.seen) for each in news.departures())
             yield from to_rows(
                 info_hash,
                 claims.counted,
@@ -159,7 +160,7 @@ class KeptSwarms:
                 now,
                 members=members,
                 gone=gone,
-                owed=swarm.owed(),
+                owed=() if news is None else news.owed(),
             )
         for info_hash, saved in list(self._saved.items()):
             yield from to_rows(
@@ -203,7 +204,8 @@ class KeptSwarms:
                 told = swarm.tell(endpoint, AnnounceEvent.NONE)
                 if told is not None and self._is_kept(info_hash, swarm):
                     yield told
-            yield from swarm.departures()
+            if swarm.news is not None:
+                yield from swarm.news.departures()
 
     def hear(self, told: SharedPeer, now: float, *, fresh: bool) -> None:
         """Take in what another node has heard of a peer: see `Swarm.hear`."""

@@ -26,7 +26,7 @@ from seeder.tracker.members import Members
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.rooms import Room
 from seeder.tracker.roster import SwarmRoster
-from seeder.tracker.saved import SavedCompletion, SavedPeer
+from seeder.tracker.saved import SavedPeer
 from seeder.tracker.sessions import COMPLETED, UNSURE, session_name
 from seeder.tracker.told import SharedPeer
 from seeder.tracker.visits import Visits
@@ -45,7 +45,6 @@ class Swarm:
     __slots__ = (
         "_groups",
         "_info_hash",
-        "_news",
         "_policy",
         "_rng",
         "_room",
@@ -55,6 +54,7 @@ class Swarm:
         "completed",
         "completed_elsewhere",
         "members",
+        "news",
     )
 
     def __init__(
@@ -69,7 +69,6 @@ class Swarm:
         groups: Groups | None = None,
         news: SwarmNews | None = None,
     ) -> None:
-        """With `news` the other nodes of a cluster are told."""
         self.completed = 0
         self.completed_elsewhere = 0
         """What the other nodes have counted."""
@@ -82,7 +81,8 @@ class Swarm:
         self._room = room
         self._visits = visits
         self._groups = groups
-        self._news = news
+        self.news = news
+        """What the other nodes of a cluster are told; None for a node by itself."""
         self._roster: SwarmRoster | None = None
         """None while nobody is listed: most torrents have no peer at a time."""
 
@@ -134,7 +134,7 @@ class Swarm:
             self._stop(request, endpoint, now)
             return NOBODY
         said = _said(request)
-        number = self._enter(request, said, endpoint, now, self._news)
+        number = self._enter(request, said, endpoint, now, self.news)
         count, policy = request.numwant, self._policy
         if count is None:
             count = policy.default_numwant
@@ -234,8 +234,8 @@ class Swarm:
             if former < 0 or place not in roster.neighbours.at(networks):
                 self._room.tell_crowded(networks, self._policy.peers_per_address, now)
                 return False
-            if self._news is not None:
-                self._news.left(self._told(former, AnnounceEvent.STOPPED, now))
+            if self.news is not None:
+                self.news.left(self._told(former, AnnounceEvent.STOPPED, now))
             roster.lose(former, now)
             # It may have been one of too many, after a restart with a lower cap.
             if roster.is_crowded(networks):
@@ -260,18 +260,18 @@ class Swarm:
             if request.key or former[:-2] == endpoint[:-2]:
                 number = self._find(former)
         if number < 0 or not self._is_client_at(number, request):
-            if self._news is not None and request.port:
+            if self.news is not None and request.port:
                 # Another node may know it; what that has told isn't here yet.
                 member = None if self.members is None else self.members.get(endpoint)
                 passkey, uploaded = (
                     (None, 0) if member is None else (member.passkey, member.uploaded)
                 )
-                self._news.strayed(request, endpoint, now, passkey=passkey, uploaded=uploaded)
+                self.news.strayed(request, endpoint, now, passkey=passkey, uploaded=uploaded)
             return
         if session >= 0:
             self.claims.note(request, endpoint, now)
-        if self._news is not None:
-            self._news.left(self._told(number, AnnounceEvent.STOPPED, now))
+        if self.news is not None:
+            self.news.left(self._told(number, AnnounceEvent.STOPPED, now))
         self._list().lose(number, now)
 
     def _is_client_at(self, number: int, request: AnnounceRequest) -> bool:
@@ -307,29 +307,6 @@ class Swarm:
             return None
         return self._told(number, event, self._roster.peers.seen[number])
 
-    def tell_again(self, gone: Iterable[tuple[bytes, float]]) -> None:
-        """Tell others of all peers, and of those that went: an earlier run may not have."""
-        if self._news is not None:
-            self._news.tell_again(self.endpoints(), gone)
-
-    def departures(self) -> Iterator[SharedPeer]:
-        """Yield what others are told of peers that went."""
-        return iter(()) if self._news is None else self._news.departures()
-
-    def owed(self) -> Iterator[SavedCompletion]:
-        """Yield who has completed, which another node is to count."""
-        for each in () if self._news is None else self._news.owed():
-            yield SavedCompletion(each.endpoint, each.peer_id, each.key, each.downloaded, each.seen)
-
-    def owe_again(self, owed: Iterable[SavedCompletion]) -> None:
-        """Take back what an earlier run owed."""
-        news = self._news
-        if news is None:
-            return
-        for endpoint, peer_id, key, downloaded, seen in owed:
-            request = AnnounceRequest(self._info_hash, peer_id, 0, downloaded, 0, key=key)
-            news.owes(request, endpoint, seen, session_name(peer_id, key, endpoint))
-
     def endpoints(self) -> Iterator[bytes]:
         """Yield the endpoints of all peers that are listed at the first one."""
         if self._roster is not None:
@@ -341,7 +318,7 @@ class Swarm:
         Peers pass the same limits as if they had announced here. What they claim is counted if the
         word is `fresh`, and the count is up to this node.
         """
-        news = self._news
+        news = self.news
         if news is None:
             return
         endpoint, seen, request, claims = told.endpoint, told.seen, told.request(), self.claims
@@ -390,7 +367,7 @@ class Swarm:
 
         None: another node counts it.
         """
-        news, name = self._news, session_name(told.peer_id, told.key, told.endpoint)
+        news, name = self.news, session_name(told.peer_id, told.key, told.endpoint)
         if news is None or not news.journal.counts(name):
             return None
         if self.claims.hear_completion(told, name, now):
@@ -420,15 +397,15 @@ class Swarm:
             if not len(self._roster):
                 self._roster = None
         past = self.claims.expire(oldest, most)
-        if self._news is not None:
-            self._news.expire(oldest)
+        if self.news is not None:
+            self.news.expire(oldest)
         if self.members is not None:
             self.members.expire(oldest)
         return gone, past
 
     def leave(self) -> None:
         """Let all peers go, as the torrent is closed; `Claims.let_go` follows."""
-        self.members = self._news = None
+        self.members = self.news = None
         if self._roster is not None:
             self._roster.leave()
             self._roster = None

@@ -206,7 +206,7 @@ class Swarms(KeptSwarms):
         if journal is not None:
             journal.open(info_hash)
         self._swarms[info_hash] = swarm
-        account.by_group = None if self._groups is None else self._by_group
+        account.count_by_group(None if self._groups is None else self._by_group)
         swarm.completed = counted.completed
         saved = self._saved.pop(info_hash, None)
         if saved is not None:
@@ -218,8 +218,9 @@ class Swarms(KeptSwarms):
                 members = {member.endpoint for member in saved.members}
                 peers = [peer for peer in peers if peer.endpoint in members]
             swarm.adopt(sorted(peers, key=lambda peer: peer.seen))
-            swarm.tell_again(saved.gone)
-            swarm.owe_again(saved.owed)
+            if swarm.news is not None:
+                swarm.news.tell_again(swarm.endpoints(), saved.gone)
+                swarm.news.owe_again(saved.owed)
         self.guard(info_hash, private=private)
         if swarm.members is not None and saved is not None:
             swarm.members.adopt(saved.members)
