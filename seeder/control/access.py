@@ -8,6 +8,7 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from http import HTTPStatus
+from math import inf
 
 from seeder.admin.hosts import is_answered
 from seeder.control.operations import Problem
@@ -18,6 +19,10 @@ from seeder.net.addresses import networks_of
 GUESSES_A_SECOND, GUESSES_AT_ONCE = 0.2, 20.0
 """Wrong tokens of one beginning from one address (IPv6: one /64); after that not even the right one
 of them is let in."""
+ALL_GUESSES_A_SECOND, ALL_GUESSES_AT_ONCE = 10.0, 1000.0
+"""Wrong tokens in sum, of all beginnings and networks; a further one is told what one is told that
+comes too often, and isn't remembered unless it begins as the right one does. The right one is let
+in all the same: if strangers could use up what is left for it, they would shut out who has it."""
 _BEGINNING = 4
 """Characters. Who guesses has to try them all; so who has the token isn't shut out by others at the
 same address (behind a proxy that isn't named, everybody is), for they don't know how it begins."""
@@ -36,22 +41,31 @@ def check_origin(request: Request) -> None:
 
 class _Guesses:
     """Counts wrong tokens by network and beginning: a bucket each, which is when it is full again
-    (s), those used longest ago first.
+    (s), those used longest ago first; and all of them in one bucket more.
+
+    That one also bounds how soon what is counted of a beginning can be forgotten for others.
     """
 
     def __init__(self) -> None:
         self._full_at: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
+        self._all_full_at = -inf
 
     def may_try(self, key: tuple[bytes, bytes], now: float) -> bool:
-        """Tell whether one more would be taken."""
+        """Tell whether one more of a network and beginning would be taken."""
         return self._after(key, now) - now <= (GUESSES_AT_ONCE + 0.001) / GUESSES_A_SECOND
 
-    def note(self, key: tuple[bytes, bytes], now: float) -> None:
-        """Count a wrong one."""
-        self._full_at[key] = self._after(key, now)
-        self._full_at.move_to_end(key)
-        if len(self._full_at) > _MOST_COUNTED:
-            self._full_at.popitem(last=False)
+    def note(self, key: tuple[bytes, bytes], now: float, *, begins_right: bool) -> bool:
+        """Count a wrong one; tell whether it is within what there may be in sum."""
+        all_after = max(self._all_full_at, now) + 1 / ALL_GUESSES_A_SECOND
+        within = all_after - now <= (ALL_GUESSES_AT_ONCE + 0.001) / ALL_GUESSES_A_SECOND
+        if within:
+            self._all_full_at = all_after
+        if within or begins_right:
+            self._full_at[key] = self._after(key, now)
+            self._full_at.move_to_end(key)
+            if len(self._full_at) > _MOST_COUNTED:
+                self._full_at.popitem(last=False)
+        return within
 
     def _after(self, key: tuple[bytes, bytes], now: float) -> float:
         return max(self._full_at.get(key, now), now) + 1 / GUESSES_A_SECOND
@@ -110,17 +124,23 @@ class TokenDoor:
         if not given:
             raise _unauthorized("the token is missing: want Authorization: Bearer TOKEN")
         network, now = networks_of(self._client_of(request))[0], self._clock()
-        key = network, bearer_token(given[0])[:_BEGINNING]
+        token = bearer_token(given[0])
+        key = network, token[:_BEGINNING]
         if not self._guesses.may_try(key, now):
-            raise Problem(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "too many wrong tokens like this one came from this network; try again later",
-                headers=((b"Retry-After", b"10"),),
-            )
-        if len(given) != 1 or not hmac.compare_digest(bearer_token(given[0]), self._token):
-            if counted:
-                self._guesses.note(key, now)
+            raise _too_many()
+        if len(given) != 1 or not hmac.compare_digest(token, self._token):
+            begins_right = hmac.compare_digest(key[1], self._token[:_BEGINNING])
+            if counted and not self._guesses.note(key, now, begins_right=begins_right):
+                raise _too_many()
             raise _unauthorized("the token is wrong")
+
+
+def _too_many() -> Problem:
+    return Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too many wrong tokens came; try again later, or ask at the UNIX socket (admin.socket)",
+        headers=((b"Retry-After", b"10"),),
+    )
 
 
 def _unauthorized(why: str) -> Problem:
