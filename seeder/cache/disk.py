@@ -148,6 +148,8 @@ class DiskTier:
             )
         except FileNotFoundError:
             # Evicted while we waited for a thread, or removed by somebody.
+            if key in self.index:
+                self.health.found_missing(files.piece_path(self._root, key))
             self.writer.doom(key)
             return None
         except OSError as error:

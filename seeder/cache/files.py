@@ -21,10 +21,14 @@ from seeder.cache.memory import Key, Piece
 from seeder.files import NotAFile, open_regular, remove_file, replace_file, set_aside
 from seeder.files import try_writing as try_writing_to
 from seeder.torrent.layout import sha1
+from seeder.units import MIB, rounded_size
 
 _TEMPORARY = "writing.tmp"
 _OF_THE_DISK = frozenset({errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS})
 """Errors that the next file would meet as well."""
+RESERVE = 64 * MIB
+"""Bytes of a file system that pieces leave to others, such as the ledger; of a small one less."""
+_RESERVED_PART = 32
 _CACHE_ID = re.compile(r"[0-9a-f]{32}-[1-9][0-9]*", re.ASCII)
 _NUMBER = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 _PIECES_A_DIRECTORY = 256
@@ -234,6 +238,7 @@ def change(root: str, doomed: Sequence[Key], pieces: Sequence[tuple[Key, Piece]]
             changed.unlinked.append(victim)
     for key, piece in pieces:
         try:
+            _leave_room(root, len(piece))
             mtime = write_piece(root, key, piece)
         except OSError as error:
             if not is_of_one_file(root, error):
@@ -243,6 +248,23 @@ def change(root: str, doomed: Sequence[Key], pieces: Sequence[tuple[Key, Piece]]
         else:
             changed.written[key] = mtime
     return changed
+
+
+def _leave_room(root: str, size: int) -> None:
+    """Raise OSError if `size` bytes more would leave too little for others on the file system.
+
+    Pieces can be had again, and what others keep there can't, such as the ledger: a cache that was
+    given more than there is must not be what fills the disk.
+    """
+    try:
+        found = os.statvfs(root)
+    except OSError:
+        return  # whoever writes there says what is wrong
+    reserve = min(RESERVE, found.f_blocks * found.f_frsize // _RESERVED_PART)
+    # Some file systems don't tell their size.
+    if found.f_blocks and found.f_bavail * found.f_frsize < size + reserve:
+        why = f"{os.strerror(errno.ENOSPC)} but {rounded_size(reserve)} for others"
+        raise OSError(errno.ENOSPC, why, root)
 
 
 def rename_pieces(root: str, moves: Iterable[tuple[Key, Key]]) -> list[tuple[Key, Key]]:

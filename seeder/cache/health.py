@@ -21,6 +21,8 @@ class DiskHealth:
         self._writes_from = float("-inf")
         self._root = root
         self._clock = clock
+        self._missing_from = float("-inf")
+        """When the log may have another line of files that are missing."""
         self._broken: set[str] = set()
         """What failed since it last worked: "open", "read", "write"."""
 
@@ -59,6 +61,13 @@ class DiskHealth:
     def write_worked(self) -> None:
         """Take note that a file was written, which proves more than a read."""
         self._worked({"write", "read"})
+
+    def found_missing(self, path: str) -> None:
+        """Say that files are gone, once a while: mostly it isn't one, and S3 is read for them."""
+        now = self._clock()
+        if now >= self._missing_from:
+            _log.warning("%s is gone, and maybe others: read again from S3", path)
+        self._missing_from = now + RETRY_AFTER
 
     def _failed(self, what: str, error: OSError) -> None:
         if not self._broken:

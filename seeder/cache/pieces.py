@@ -199,7 +199,8 @@ class PieceCache(Generic[T]):
         `unread` is called for each of them that fails.
 
         Nothing is read ahead of an object that is larger than the cache, nor where other pieces
-        would have to make room: what is read ahead must not have to be read again.
+        would have to make room, nor for a disk that takes nothing: what is read ahead must not have
+        to be read again.
         """
         memory, disk = self._budget
         if self._nursery is None or torrent.layout.size > max(memory, disk):
@@ -219,6 +220,8 @@ class PieceCache(Generic[T]):
         size += self._fetches.size
         if self._memory.used + size <= memory:
             return True
+        if not self._writer.takes(0):
+            return False
         # What comes and what waits for the disk may take half of the memory: so each piece is
         # written before it has to leave memory, and reading goes no faster than writing.
         size += self._writer.behind

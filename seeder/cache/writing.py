@@ -244,7 +244,10 @@ class PieceWriter:
             self._doomed.pop(key, None)
             self._complain(key, error)
         if changed.error is not None:
+            # What was written before that is no sign that the disk works again.
             self._health.write_failed(changed.error)
+        elif changed.written:
+            self._health.write_worked()
         for key, write in writes:
             self._written(key, write, changed.written.get(key))
 
@@ -294,8 +297,6 @@ class PieceWriter:
     def _written(self, key: Key, write: _Write, mtime: int | None) -> None:
         """Take note of a piece that was written, its file's mtime is known, or that wasn't."""
         on_disk = mtime is not None
-        if on_disk:
-            self._health.write_worked()
         # Not one that came after a discard, and has the same key: it may have other bytes.
         if self._queue.get(key) is write:
             if mtime is not None:

@@ -143,6 +143,25 @@ async def test_a_file_that_somebody_removed_is_read_again(tmp_path: Path) -> Non
         assert bytes_in(tmp_path) == statistics.disk_bytes == 100
 
 
+async def test_a_directory_that_somebody_removed_is_made_again_and_told_in_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path / "cache", memory=0) as stand:
+        for index in range(10):
+            await stand.get(torrent, index)
+        await stand.idle()
+        shutil.rmtree(tmp_path / "cache")
+        for index in range(10):
+            stand.clock.now += 50
+            assert await stand.get(torrent, index) == torrent.piece(index)
+        await stand.idle()
+        assert stand.source.reads == [*range(10), *range(10)]
+        assert stand.on_disk(torrent.cache_id) == frozenset(range(10))
+        [line] = caplog.messages
+        assert line.endswith(" is gone, and maybe others: read again from S3")
+
+
 async def test_a_shrunk_budget_evicts_the_oldest_at_start(tmp_path: Path) -> None:
     torrent = FakeTorrent()
     await fill(tmp_path, torrent, 6)

@@ -70,6 +70,48 @@ async def test_a_full_disk_costs_nothing_but_the_disk_tier(
         assert stand.source.reads == []
 
 
+async def test_what_was_written_before_the_disk_was_full_is_no_sign_that_it_works(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    torrent = FakeTorrent(size=20 * 100 * KIB, piece_length=100 * KIB)
+    async with running(small_disk, memory=0, disk=10 * MIB) as stand:
+        for index in range(20):  # all in one call of the thread
+            stand.cache._writer.offer(torrent.piece_key(index), torrent.piece(index))
+        await stand.idle()
+        assert 5 < len(stand.on_disk(torrent.cache_id)) < 20
+        assert not stand.cache.statistics().disk_ok
+        [line] = caplog.messages
+        assert "No space left on device" in line
+
+
+async def test_a_cache_that_was_given_more_than_there_is_leaves_room_for_others(
+    small_disk: Path,
+) -> None:
+    torrent = FakeTorrent(size=100 * 16 * KIB, piece_length=16 * KIB)
+    async with running(small_disk, memory=0, disk=10 * MIB) as stand:
+        for index in range(100):
+            await stand.get(torrent, index)
+            await stand.idle()
+        assert bytes_in(small_disk) > SMALL * 9 // 10
+        (small_disk / "of-somebody-else").write_bytes(bytes(SMALL // 32))
+
+
+async def test_nothing_is_read_ahead_for_a_disk_that_takes_nothing(small_disk: Path) -> None:
+    torrent = FakeTorrent(size=20 * 100 * KIB, piece_length=100 * KIB)
+    filler = small_disk / "of-somebody-else"
+    filler.write_bytes(bytes(SMALL - 50 * KIB))
+    async with running(small_disk, memory=0, disk=10 * MIB) as stand:
+        assert stand.cache.read_ahead(torrent, range(3)) == 300 * KIB
+        await stand.idle()
+        assert stand.cache.read_ahead(torrent, range(3, 6)) == 0
+        filler.unlink()
+        stand.clock.now += 60
+        assert stand.cache.read_ahead(torrent, range(3, 6)) == 300 * KIB
+        await stand.idle()
+        assert stand.on_disk(torrent.cache_id) == {3, 4, 5}
+
+
 async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(LONGEST_WAIT):
         while not condition():  # noqa: ASYNC110  (what is waited for has no event)
