@@ -175,6 +175,8 @@ class AddedFile:
     _length: int = 0
     """Bytes of it that are right."""
     _lines: int = 0
+    _left: tuple[int, ...] | None = None
+    """Which file it was when we left it, and how long; None if there was none."""
     _unread: str | None = "it wasn't read"
     """Why it can't be changed: nobody knows what it has."""
 
@@ -212,6 +214,7 @@ class AddedFile:
         self._unread = None
         # What follows the last end of a line was never confirmed to anybody.
         self._length = data.rfind(b"\n") + 1
+        self._left = _look(self.path)
         for number, line in enumerate(data[: self._length].splitlines(), 1):
             self._lines = number
             try:
@@ -226,21 +229,41 @@ class AddedFile:
         return found
 
     def append(self, added: Iterable[Addition], found: Mapping[EntryName, Addition]) -> None:
-        """Add lines; `found` is what the file says then of all names. StorageError: it doesn't."""
+        """Add lines; `found` is what the file says then of all names. StorageError: it doesn't.
+
+        If somebody has changed the file since, or removed it, all of it is written anew, and what
+        is there is set aside: it counts at a start alone.
+        """
         if self._unread is not None:
             raise StorageError(f"{self.path}: nothing can be added: {self._unread}")
         lines = [each.line() for each in added]
         self._lines += len(lines)
-        if self._is_wordy(found):
+        is_foreign = _look(self.path) != self._left
+        if is_foreign:
+            self._put_aside()
+        if is_foreign or self._is_wordy(found):
             self._rewrite(found)
             return
-        with storage_errors(self.path, "written"):
-            data = b"".join(line + b"\n" for line in lines)
-            if not self._length:
-                replace_file(self.path, data, durable=True, mode=0o600)
-            else:
-                self._extend(data)
+        data = b"".join(line + b"\n" for line in lines)
+        try:
+            with storage_errors(self.path, "written"):
+                if not self._length:
+                    replace_file(self.path, data, durable=True, mode=0o600)
+                else:
+                    self._extend(data)
+        finally:
+            self._left = _look(self.path)
         self._length += len(data)
+
+    def _put_aside(self) -> None:
+        """Keep what somebody has made of the file while we ran; StorageError."""
+        with storage_errors(self.path, "set aside"):
+            if os.path.lexists(self.path):
+                set_aside(self.path, "somebody changed it while the seeder ran; written anew")
+            else:
+                _LOG.warning(
+                    "%s: somebody removed it while the seeder ran; written anew", self.path
+                )
 
     def _extend(self, data: bytes) -> None:
         descriptor = open_regular(self.path, os.O_WRONLY)
@@ -263,6 +286,16 @@ class AddedFile:
         with storage_errors(self.path, "written"):
             replace_file(self.path, kept, durable=True, mode=0o600)
         self._length, self._lines = sum(map(len, kept)), len(kept)
+        self._left = _look(self.path)
+
+
+def _look(path: Path) -> tuple[int, ...] | None:
+    """Return which file there is, and how long; None if there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size
 
 
 def outdated(found: Mapping[EntryName, Addition]) -> list[EntryName]:

@@ -128,7 +128,11 @@ class ObjectsResource(EntryResource):
                 if len(found) == _AT_ONCE or not _is_below(name, below, first):
                     break
                 found.append(name)
-        unfit = [name_key(each.name.ref) for each in self._additions.unfit()]
+        unfit = [
+            name_key(each.name.ref)
+            for each in self._additions.unfit()
+            if each.name.ref not in self._catalog.publications  # else another entry has it
+        ]
         last = found[-1] if len(found) == _AT_ONCE else None
         found += [
             name

@@ -153,7 +153,7 @@ class PrefixesResource(EntryResource):
         names += [EntryName(ref, False) for ref in entries.bundles]
         names += [each.name for each in self._additions.unfit() if _is_prefix(each.entry)]
         left: list[tuple[tuple[str, ...], EntryName]] = []
-        for name in names:
+        for name in dict.fromkeys(names):  # an unfit one may be the configuration's, too
             key = (*name_key(name.ref)[:3], "" if name.is_followed else "b")
             is_below = not query.prefix or (
                 name.ref.bucket == bucket and name.ref.key.startswith(below)

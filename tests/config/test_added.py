@@ -127,6 +127,40 @@ def test_a_full_disk_leaves_the_file_as_it_was(
     assert keys(tmp_path) == ["a", "c"]
 
 
+@pytest.mark.parametrize(
+    "how", ["gone", "emptied", "cut", "longer", "renamed", "directory", "link"]
+)
+def test_a_file_that_somebody_changes_meanwhile_loses_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    path = tmp_path / ADDED
+    file = opened(tmp_path)
+    found = {each.name: each for each in (addition("a"), addition("b"))}
+    file.append(found.values(), found)
+    text = path.read_bytes()
+    if how in ("gone", "directory", "renamed"):
+        path.rename(tmp_path / "other")
+    if how == "emptied":
+        path.write_bytes(b"")
+    elif how == "cut":
+        path.write_bytes(text.partition(b"\n")[2])
+    elif how == "longer":
+        path.write_bytes(text + addition("hand").line() + b"\n")
+    elif how == "renamed":
+        path.write_bytes(text)
+    elif how == "directory":
+        path.mkdir()
+    elif how == "link":
+        path.rename(tmp_path / "other")
+        path.symlink_to(tmp_path / "other")
+    for key in ("c", "d"):
+        found[addition(key).name] = addition(key)
+        file.append([addition(key)], found)
+    assert keys(tmp_path) == ["a", "b", "c", "d"]
+    assert len([*tmp_path.glob("added.jsonl.aside-*")]) == (how != "gone")
+    assert caplog.text.count("while the seeder ran") == 1
+
+
 def _full(_: int) -> None:
     raise OSError(28, "No space left on device")
 

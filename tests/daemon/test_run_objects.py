@@ -5,10 +5,15 @@ from typing import Any
 
 import httpx
 import pytest
+import trio
 
+from seeder.config.added import ADDED as ADDED_FILE
+from seeder.config.added import Addition, EntryName
+from seeder.config.objects import ObjectSettings
 from seeder.config.sections import Config
 from seeder.control import objects as resource
 from seeder.daemon.node import Node
+from seeder.torrent.objects import ObjectRef
 from tests.daemon.support import BODY, serving, until
 from tests.s3.fault_server import FaultServer, error
 from tests.s3.objects_server import ObjectsServer
@@ -212,6 +217,34 @@ async def test_an_entry_that_is_wrong_by_now_is_shown_and_can_go(config: Config)
             assert rows[1]["state"] == "unfit"
             assert (await api.delete("/objects/quotes/sea/Hardy?origin=other")).status_code == 204
             assert len((await api.get("/objects")).json()["objects"]) == 1
+
+
+async def test_an_entry_that_is_wrong_by_now_and_stands_in_the_file_is_listed_once(
+    config: Config,
+) -> None:
+    names = [EntryName(ObjectRef("default", "quotes", key), False) for key in ("Nelson", "sea/")]
+    names.append(names[1]._replace(is_followed=True))
+    more = [{"bucket": "quotes", "key": "Nelson"}, {**SEA, "bundle": True}, SEA]
+    path = trio.Path(config.state_directory / ADDED_FILE)
+    await path.parent.mkdir()
+    told = [
+        Addition(name, 1, {**entry, "refresh": "x"})
+        for name, entry in zip(names, more, strict=True)
+    ]
+    await path.write_bytes(b"".join(each.line() + b"\n" for each in told))
+    bundle = ObjectSettings(bucket="quotes", prefix="sea/", bundle=True)
+    wanted = (*config.objects, bundle, bundle.model_copy(update={"bundle": False}))
+    async with serving(config.model_copy(update={"objects": wanted})) as node:
+        transport = httpx.AsyncHTTPTransport(uds=str(node.config.control_socket))
+        base = "http://localhost/api/v1"
+        async with httpx.AsyncClient(transport=transport, base_url=base) as api:
+            rows = (await api.get("/objects?prefix=quotes/")).json()["objects"]
+            found = [
+                each["key"] for each in rows if not each["key"].startswith("sea/") or each["bundle"]
+            ]
+            assert found == ["Nelson", "sea/"]
+            prefixes = (await api.get("/prefixes")).json()["prefixes"]
+            assert [each["bundle"] for each in prefixes] == [False, True]
 
 
 async def test_actions_reach_what_they_name(
