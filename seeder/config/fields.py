@@ -195,13 +195,20 @@ def _quoted(value: object) -> str:
     return f': write "{value}", with the quotes' if whole else ""
 
 
+def _byte_count(value: str) -> int:
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError:  # a variable of the environment may have any bytes
+        raise ValueError("want UTF-8") from None
+
+
 def text(pattern: str, wanted: str, most: int = 1024) -> BeforeValidator:
     """Return a validator for 1 to `most` bytes of UTF-8 that match `pattern` from end to end."""
 
     def check(value: object) -> str:
         if not isinstance(value, str) or not value:
             raise ValueError(f"want {wanted}{_quoted(value)}")
-        if len(value.encode()) > most:
+        if _byte_count(value) > most:
             raise ValueError(f"want at most {most} bytes")
         if not re.fullmatch(pattern, value, re.DOTALL):
             raise ValueError(f"want {wanted}")
@@ -213,7 +220,7 @@ def text(pattern: str, wanted: str, most: int = 1024) -> BeforeValidator:
 def _prefix(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"want what keys begin with{_quoted(value)}")
-    if len(value.encode()) > LONGEST_OBJECT_KEY:
+    if _byte_count(value) > LONGEST_OBJECT_KEY:
         raise ValueError(f"want at most {LONGEST_OBJECT_KEY} bytes")
     return value
 

@@ -95,8 +95,8 @@ def _decoded(raw: bytes) -> str:
 def object_path(bucket: str, key: str) -> str:
     """Return the path of an object in path style, percent-encoded as S3's clients do it.
 
-    In a key with an empty segment or one of dots, slashes are encoded, too: clients and proxies
-    clean such segments away, and BitTorrent clients append the torrent's name to a web seed that
+    In a key with an empty segment or one of dots, slashes are encoded, too, and if it is but dots,
+    these: clients and proxies clean such segments away, and BitTorrent clients append the torrent's name to a web seed that
     ends with a slash (BEP 19).
     """
     return f"/{quote(bucket, safe='~')}/{quoted_key(key)}"
@@ -104,5 +104,7 @@ def object_path(bucket: str, key: str) -> str:
 
 def quoted_key(key: str) -> str:
     """Return the part of an object's path that is its key."""
+    if key in (".", ".."):
+        return key.replace(".", "%2E")
     fragile = any(segment in ("", ".", "..") for segment in key.split("/"))
     return quote(key, safe="~" if fragile else "/~")

@@ -173,6 +173,7 @@ def test_an_unknown_variable_is_refused_with_a_near_one_and_without_its_value(
         ("TRACKER__LISTEN", "0.0.0.0:1", 'tracker.listen = "0.0.0.0:1": want a list such as'),
         ("TRACKER__LISTEN", "[1", "not TOML: "),
         ("TRACKER", "on", "not TOML: "),
+        ("OBJECTS__0__KEY", "a\udcff", 'objects[0].key = "a\\uDCFF": want UTF-8'),
         ("OBJECTS__FIRST__KEY", "x", "want a number behind SEEDER_OBJECTS__, 0 for the first"),
         ("OBJECTS__3__KEY", "x", "there is no SEEDER_OBJECTS__1 before it"),
         ("ORIGIN__AWS_SESSION", "hush", "origin.aws_session: unknown key"),
