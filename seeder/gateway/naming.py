@@ -96,8 +96,8 @@ def object_path(bucket: str, key: str) -> str:
     """Return the path of an object in path style, percent-encoded as S3's clients do it.
 
     In a key with an empty segment or one of dots, slashes are encoded, too, and if it is but dots,
-    these: clients and proxies clean such segments away, and BitTorrent clients append the torrent's name to a web seed that
-    ends with a slash (BEP 19).
+    these: clients and proxies clean such segments away, and BitTorrent clients append the torrent's
+    name to a web seed that ends with a slash (BEP 19).
     """
     return f"/{quote(bucket, safe='~')}/{quoted_key(key)}"
 
