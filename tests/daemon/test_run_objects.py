@@ -224,7 +224,11 @@ async def test_an_entry_that_is_wrong_by_now_and_stands_in_the_file_is_listed_on
 ) -> None:
     names = [EntryName(ObjectRef("default", "quotes", key), False) for key in ("Nelson", "sea/")]
     names.append(names[1]._replace(is_followed=True))
-    more = [{"bucket": "quotes", "key": "Nelson"}, {**SEA, "bundle": True}, SEA]
+    more: list[dict[str, Any]] = [
+        {"bucket": "quotes", "key": "Nelson"},
+        {**SEA, "bundle": True},
+        SEA,
+    ]
     path = trio.Path(config.state_directory / ADDED_FILE)
     await path.parent.mkdir()
     told = [
