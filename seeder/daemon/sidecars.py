@@ -91,11 +91,13 @@ class Sidecars:
         """Write what is to be written, until cancelled."""
         lapses = Lapses(_LOG, "sidecars")
         while True:
+            pause = LOOK_EVERY
             async with lapses.spared():
-                await self._look()
-            await trio.sleep(LOOK_EVERY)
+                pause = await self._look()
+            await trio.sleep(pause)
 
-    async def _look(self) -> None:
+    async def _look(self) -> float:
+        """Write what is due; return the seconds until the next look."""
         slices = Slices()
         for publication in tuple(self.catalog):
             if slices.is_over:
@@ -108,18 +110,19 @@ class Sidecars:
             if ref not in self.catalog.publications:
                 self._done.pop(ref, None)
                 self._failed.pop(ref, None)
+        return slices.pause(LOOK_EVERY)
 
     def _is_due(self, publication: Publication) -> bool:
         ref, torrent = publication.ref, publication.torrent
         has_one = publication.state in (State.SERVING, State.DUPLICATE)
         if not has_one or torrent is None or not publication.public:
             return False
-        if ref.key.endswith(SIDECAR) or _beside(ref) in self.catalog.publications:
-            return False  # it would be one of a sidecar, or in the place of what is published
         settings = self.settings_of(ref)
         if settings is None or not settings.write_sidecar or not self.is_ours(ref):
             self._failed.pop(ref, None)
             return False
+        if ref.key.endswith(SIDECAR) or _beside(ref) in self.catalog.publications:
+            return False  # it would be one of a sidecar, or in the place of what is published
         if self._done.get(ref) == (torrent.info_hash, self.announce()):
             return False
         failed = self._failed.get(ref)

@@ -63,6 +63,8 @@ class Warmer:
     _hurried: trio.Event = field(default_factory=trio.Event)
     _done: dict[ObjectRef, tuple[bytes, int]] = field(default_factory=dict)
     """The info hash of what was read, or doesn't fit, and the bytes of it that are kept."""
+    _kept: int = 0
+    """The sum of those bytes."""
     _due_at: dict[ObjectRef, float] = field(default_factory=dict)
     """When what failed is tried again."""
 
@@ -85,13 +87,15 @@ class Warmer:
         """Read until cancelled."""
         lapses = Lapses(_LOG, "what is read ahead")
         while True:
+            pause = LOOK_EVERY
             async with lapses.spared():
-                await self._look()
-            with trio.move_on_after(LOOK_EVERY):
+                pause = await self._look()
+            with trio.move_on_after(pause):
                 await self._hurried.wait()
             self._hurried = trio.Event()
 
-    async def _look(self) -> None:
+    async def _look(self) -> float:
+        """Read what is wanted; return the seconds until the next look."""
         slices = Slices()
         for ref in (*self.asked, *self.catalog.publications):
             if slices.is_over:
@@ -99,20 +103,23 @@ class Warmer:
             torrent = self._wanted(ref)
             if torrent is not None:
                 await self._warm(ref, torrent)
+                if self._hurried.is_set() and ref not in self.asked:
+                    return 0.0  # what was asked for comes before all that is kept
         for ref in (*self._done, *self._due_at, *self.asked):
             if slices.is_over:
                 await slices.turn()
             if ref not in self.catalog.publications:
-                self._done.pop(ref, None)
+                self._let_go(ref)
                 self._due_at.pop(ref, None)
                 self.asked.pop(ref, None)
+        return slices.pause(LOOK_EVERY)
 
     def _wanted(self, ref: ObjectRef) -> Torrent | None:
         """Return an object's torrent if its pieces are to be read."""
         settings = self.settings_of(ref)
         is_kept = settings is not None and settings.warm and self.is_ours(ref)
         if not is_kept:
-            self._done.pop(ref, None)
+            self._let_go(ref)
         asked = self.asked.get(ref)
         is_asked = asked is not None and asked.fault != NO_ROOM
         if settings is None or not (is_kept or is_asked):
@@ -124,15 +131,24 @@ class Warmer:
         is_done = torrent is not None and done is not None and done[0] == torrent.info_hash
         return None if is_done and not is_asked else torrent
 
+    def _keep(self, ref: ObjectRef, torrent: Torrent, size: int) -> None:
+        """Take note that so many bytes of an object are kept, and that there is no more to do."""
+        self._done[ref] = torrent.info_hash, size
+        self._kept += size
+
+    def _let_go(self, ref: ObjectRef) -> None:
+        _, size = self._done.pop(ref, (b"", 0))
+        self._kept -= size
+
     async def _warm(self, ref: ObjectRef, torrent: Torrent) -> None:
-        self._done.pop(ref, None)
+        self._let_go(ref)
         settings, asked = self.settings_of(ref), self.asked.get(ref)
         is_kept = settings is not None and settings.warm
         size = torrent.pinned.size
-        kept = sum(size for _, size in self._done.values()) + self._once
+        kept = self._kept + self._once
         if kept + size > self.capacity:
             if is_kept:
-                self._done[ref] = torrent.info_hash, 0
+                self._keep(ref, torrent, 0)
             told = asked is not None and asked.fault is not None
             if asked is not None:
                 asked.fault = NO_ROOM
@@ -160,7 +176,7 @@ class Warmer:
         else:
             self._due_at.pop(ref, None)
             if is_kept:
-                self._done[ref] = torrent.info_hash, size
+                self._keep(ref, torrent, size)
             else:
                 self._once += size
             if self.asked.get(ref) is asked:
