@@ -5,6 +5,7 @@ finds the swarm and the cached pieces as they were; then they are gone for good.
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,8 +47,9 @@ class Departures:
         self._nursery = nursery
         self._end = end
         self._may_come = may_come
-        self._departed: dict[InfoHash, _Departed] = {}
-        """By info hash, who goes first at the beginning."""
+        self._departed: OrderedDict[InfoHash, _Departed] = OrderedDict()
+        """By info hash, who goes first at the beginning; of a dict, each first one would be looked
+        for behind all that have gone."""
         self._of_object: dict[ObjectRef, InfoHash] = {}
         self._waits = False
 

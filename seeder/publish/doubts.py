@@ -27,10 +27,13 @@ class Doubts:
     What is hashed again is named by cache id: in a bundle, each object rests by itself.
     """
 
+    # Each object has them, and hardly any has something in them.
+    __slots__ = ("_agreed", "_next_at", "_pause", "_rests", "_sure", "_wrong")
+
     def __init__(self) -> None:
         self._wrong: dict[int, bytes] = {}
         """The SHA-1 that each of the pieces came with."""
-        self._sure: set[int] = set()
+        self._sure: dict[int, None] = {}
         """Those that came as they had come before often enough."""
         self._agreed = 0
         self._pause = FIRST_PAUSE
@@ -72,10 +75,10 @@ class Doubts:
             self._agreed += 1
         else:
             self._agreed = 0
-            self._sure.discard(index)
+            self._sure.pop(index, None)
         self._wrong[index] = digest
         if self._agreed >= AGREEING:
-            self._sure.add(index)
+            self._sure[index] = None
             self._agreed = 0
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         self._next_at = now + self._pause
@@ -85,7 +88,7 @@ class Doubts:
         if index == self.first:
             self._agreed = 0
         self._wrong.pop(index, None)
-        self._sure.discard(index)
+        self._sure.pop(index, None)
 
     def forget(self) -> None:
         """Forget the pieces: the torrent has ended, and the next one has others."""

@@ -7,6 +7,8 @@ looked at again and again. What was published stays so, whatever the clock says 
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from heapq import heappop, heappush
+from math import inf
 from typing import Protocol
 
 import trio
@@ -21,6 +23,8 @@ MOST_LOGGED = 100
 """Up to so many objects that come together are logged one by one."""
 LOOK_EVERY = 1.0
 """Seconds after which a clock that was set is noticed at the latest."""
+_SPARE = 1000
+"""Times that may be out of date before they are sorted out; or as many as there are others."""
 
 
 class Embargoed(Protocol):
@@ -36,8 +40,13 @@ class Embargoes:
 
     def __init__(self, wall_clock: Callable[[], float]) -> None:
         self._wall_clock = wall_clock
-        self._waiting: dict[Embargoed, float] = {}
-        self._something = trio.Event()
+        self._until: dict[Embargoed, float] = {}
+        self._waiting: dict[float, dict[Embargoed, None]] = {}
+        """Those that wait for the same time: they are released together."""
+        self._times: list[float] = []
+        """A heap of them; there may be nobody any more who waits for one."""
+        self._earlier = trio.Event()
+        """Set when the first time isn't what it was."""
 
     def holds(self, until: float | None) -> bool:
         """Tell whether a time has yet to come; None never has."""
@@ -45,32 +54,51 @@ class Embargoes:
 
     def add(self, who: Embargoed, until: float) -> None:
         """Have something released when its time has come."""
-        self._waiting[who] = until
-        self._something.set()
+        if self._until.get(who) == until:
+            return
+        self.forget(who)
+        self._until[who] = until
+        if until not in self._waiting:
+            self._waiting[until] = {}
+            heappush(self._times, until)
+            if self._times[0] == until:
+                self._earlier.set()
+        self._waiting[until][who] = None
 
     def forget(self, who: Embargoed) -> None:
         """Release it no more."""
-        self._waiting.pop(who, None)
+        until = self._until.pop(who, None)
+        if until is None:
+            return
+        del self._waiting[until][who]
+        if not self._waiting[until]:
+            del self._waiting[until]
+            if len(self._times) > _SPARE + 2 * len(self._waiting):
+                self._times = sorted(self._waiting)
 
     async def run(self) -> None:
         """Release what is due, until cancelled."""
         while True:
-            while not self._waiting:
-                await self._something.wait()
-                self._something = trio.Event()
-            now, slices = self._wall_clock(), Slices()
-            due = [who for who, until in self._waiting.items() if until <= now]
-            if len(due) > MOST_LOGGED:
-                _LOG.info("%d objects are published now: their time has come", len(due))
-            for who in due:
-                if self._waiting.pop(who, None) is not None:
-                    who.release(len(due))
-                if slices.is_over:
-                    await slices.turn()
-            until = min(self._waiting.values(), default=now)
-            with trio.move_on_after(min(max(0.0, until - self._wall_clock()), LOOK_EVERY)):
-                await self._something.wait()
-                self._something = trio.Event()
+            now = self._wall_clock()
+            while self._times and self._times[0] <= now:
+                await self._release(heappop(self._times))
+            pause = min(self._times[0] - now, LOOK_EVERY) if self._times else inf
+            with trio.move_on_after(pause):
+                await self._earlier.wait()
+                self._earlier = trio.Event()
+
+    async def _release(self, until: float) -> None:
+        due, slices = tuple(self._waiting.get(until, ())), Slices()
+        if len(due) > MOST_LOGGED:
+            _LOG.info("%d objects are published now: their time has come", len(due))
+        for who in due:
+            if self._until.get(who) == until:
+                self.forget(who)
+                who.release(len(due))
+            if slices.is_over:
+                await slices.turn()
+        if until in self._waiting:
+            heappush(self._times, until)  # somebody has come meanwhile
 
 
 def told(until: float) -> str:

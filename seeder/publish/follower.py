@@ -28,8 +28,9 @@ from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
 from seeder.publish.makers import Maker
 from seeder.publish.prefix import Prefix, PrefixState
-from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
+from seeder.publish.rounds import REFUSED_RETRY, Rounds
 from seeder.publish.serving import DELETED, WITHDRAWN
+from seeder.publish.timetable import Timetable
 from seeder.s3.answers import printable
 from seeder.s3.listing import SIDECAR, Listed, publishable
 from seeder.torrent.objects import ObjectRef

@@ -7,6 +7,7 @@ becomes of the torrent that is served meanwhile is in `seeder.publish.current`.
 """
 
 import logging
+import weakref
 from functools import partial
 from math import inf
 
@@ -33,8 +34,9 @@ from seeder.publish.embargo import MOST_LOGGED, told
 from seeder.publish.entries import Wanted
 from seeder.publish.makers import Maker
 from seeder.publish.restless import RESTLESS, Restless
-from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
+from seeder.publish.rounds import REFUSED_RETRY, Rounds
 from seeder.publish.serving import DELETED, LOST, Serving, replaced
+from seeder.publish.timetable import Timetable
 from seeder.s3.listing import Listed, suspicion
 from seeder.torrent.info import Outline
 from seeder.torrent.objects import (
@@ -61,6 +63,7 @@ class Keeper(Rounds):
     """One object, its publication, and what is known of its metainfo."""
 
     __slots__ = (
+        "__weakref__",
         "_current",
         "_library",
         "_maker",
@@ -101,11 +104,14 @@ class Keeper(Rounds):
         self._library = library
         self._serving = serving
         known = None if isinstance(record, StorageError) else record
+        # Without a circle it is let go of as soon as it has ended: no garbage is looked for among
+        # what was there at the start.
+        this: Keeper = weakref.proxy(self)
         self._current = CurrentTorrent(
-            self.publication, known, self, maker=maker, library=library, serving=serving
+            self.publication, known, this, maker=maker, library=library, serving=serving
         )
         self._metainfo = Acquiring(
-            self.publication, known, self, self._current, maker=maker, library=library
+            self.publication, known, this, self._current, maker=maker, library=library
         )
 
     @property
@@ -161,6 +167,8 @@ class Keeper(Rounds):
         """Tell whether it may go on under another entry: that asks for the same metainfo, and has
         it published if it is."""
         before, after = self.wanted.settings, wanted.settings
+        if after is before:
+            return True
         if describe_wanted(after) != describe_wanted(before):
             return False
         is_new = after.publish_at != before.publish_at and not self.publication.hidden

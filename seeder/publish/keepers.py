@@ -16,8 +16,9 @@ from seeder.publish.embargo import MOST_LOGGED
 from seeder.publish.entries import Wanted
 from seeder.publish.keeper import Keeper
 from seeder.publish.makers import Maker
-from seeder.publish.rounds import Rounds, Timetable
+from seeder.publish.rounds import Rounds
 from seeder.publish.serving import WITHDRAWN, Serving
+from seeder.publish.timetable import Timetable
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef
 from seeder.torrent.torrent import Torrent

@@ -16,7 +16,8 @@ from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
 from seeder.publish.makers import Maker
 from seeder.publish.prefix import Prefix
-from seeder.publish.rounds import Rounds, Timetable
+from seeder.publish.rounds import Rounds
+from seeder.publish.timetable import Timetable
 from seeder.s3.listing import Listed
 from seeder.torrent.objects import ObjectRef, PinnedObject
 

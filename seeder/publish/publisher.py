@@ -23,8 +23,9 @@ from seeder.publish.makers import Maker
 from seeder.publish.news import NewsDesk
 from seeder.publish.prefixes import Prefixes
 from seeder.publish.rehashing import Rehashing
-from seeder.publish.rounds import Looked, Rounds, Timetable
+from seeder.publish.rounds import Looked, Rounds
 from seeder.publish.serving import WITHDRAWN, Audience, Serving
+from seeder.publish.timetable import Timetable
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef
 from seeder.torrent.publications import State

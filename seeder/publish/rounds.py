@@ -5,7 +5,6 @@ one that met no S3, soon after that is back. A fault of ours in one round affect
 """
 
 import logging
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from math import inf
 import trio
 
 from seeder.errors import BudgetSpent, OriginUnreachable, SeederError, SignerRefused
-from seeder.publish.embargo import Embargoes
+from seeder.publish.timetable import Timetable
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,83 +22,6 @@ LONGEST_RETRY = 60.0
 """Seconds until a failed round is tried again: the first, doubled each time up to the longest."""
 REFUSED_RETRY = 60.0
 """Seconds after a 403 or 404: it takes a person to change that."""
-
-
-LOOK_FOR_S3 = 1.0
-"""Seconds between two looks whether S3 is back, while rounds wait for it."""
-ASK_FOR_S3 = 2.0
-"""Seconds after which one of those rounds asks S3 itself: maybe nobody else does."""
-STEP = 0.05
-"""Seconds between two of them that begin when S3 is back."""
-LATEST = 30.0
-"""Seconds within which all of them begin, however many they are."""
-
-
-class Timetable:
-    """What all rounds share: their nursery, randomness, and which of them wait for what."""
-
-    def __init__(self, nursery: trio.Nursery, rng: random.Random, embargoes: Embargoes) -> None:
-        self.nursery = nursery
-        self.embargoes = embargoes
-        self.rng = rng
-        self.lacking_budget: set[Rounds] = set()
-        """Those that are woken when there is budget again."""
-        self.refusals: dict[str, str] = {}
-        """What S3 says of whoever signs, hence of every object, by origin; as it was logged."""
-        self._cut_off: dict[str, dict[Rounds, None]] = {}
-        """Those that are woken when S3 is back, by origin."""
-        self._first = trio.Event()
-        """Set when there may be a first one."""
-
-    def wake_waiting(self) -> None:
-        """Wake those that wait for budget: there is some."""
-        for rounds in self.lacking_budget:
-            rounds.wake()
-        self.lacking_budget.clear()
-
-    def cut_off(self, rounds: "Rounds") -> None:
-        """Have rounds woken when the S3 of their origin is back."""
-        self._cut_off.setdefault(rounds.origin, {})[rounds] = None
-        self._first.set()
-
-    def begin(self, rounds: "Rounds") -> None:
-        """Take note that a round begins: it needn't be woken."""
-        self._cut_off.get(rounds.origin, {}).pop(rounds, None)
-
-    def forget(self, rounds: "Rounds") -> None:
-        """Wake rounds no more."""
-        self.lacking_budget.discard(rounds)
-        self.begin(rounds)
-
-    async def watch(self, origin: str, is_away: Callable[[], bool]) -> None:
-        """Wake rounds soon after the S3 of an origin is back, until cancelled.
-
-        They begin a few at a time, for there may be thousands; and their own next times stand.
-        """
-        waiting = self._cut_off.setdefault(origin, {})
-        ask_at = 0.0
-        while True:
-            while not waiting:
-                self._first = first = trio.Event() if self._first.is_set() else self._first
-                await first.wait()
-            await trio.sleep(LOOK_FOR_S3)
-            if not is_away():
-                await self._wake_all(waiting, is_away)
-            elif waiting and trio.current_time() >= ask_at:
-                ask_at = trio.current_time() + ASK_FOR_S3
-                _wake_first(waiting)
-
-    async def _wake_all(self, waiting: dict["Rounds", None], is_away: Callable[[], bool]) -> None:
-        step = min(STEP, LATEST / max(1, len(waiting)))
-        while waiting and not is_away():
-            _wake_first(waiting)
-            await trio.sleep(step)
-
-
-def _wake_first(waiting: "dict[Rounds, None]") -> None:
-    rounds = next(iter(waiting))
-    del waiting[rounds]
-    rounds.wake()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +40,14 @@ _NEVER = Looked()
 
 
 class Rounds(ABC):
-    """Something that is looked at in rounds, by a task that lives while a next one is due.
+    """Something that is looked at in rounds, each by a task that lives no longer.
 
-    `wake` has the next round begin at once, and starts the task again if it had ended.
+    `wake` has the next round begin at once.
     """
 
-    # There may be ten thousand of them.
+    # There may be a hundred thousand of them.
     __slots__ = (
-        *("_ended", "_is_looking", "_noted_at", "_over", "_retry", "_scope", "_timetable"),
+        *("_ended", "_noted_at", "_over", "_retry", "_scope", "_timetable"),
         *("_woken", "due_at", "last_error", "looked", "told"),
     )
 
@@ -135,11 +57,10 @@ class Rounds(ABC):
         self.last_error: tuple[float, str] | None = None
         """What went wrong last, and when (trio's clock)."""
         self.due_at: float | None = None
-        """When the next round begins (trio's clock), unless it is woken; None if none is due."""
+        """When the next round begins (trio's clock); None if none is due. The timetable sets it."""
         self.looked = _NEVER
         self._timetable = timetable
-        self._woken = trio.Event()
-        self._is_looking = False
+        self._woken = False
         self._noted_at = -inf
         """When S3 was asked last beside the round that is under way."""
         self._over: trio.Event | None = None
@@ -147,7 +68,7 @@ class Rounds(ABC):
         self._retry = FIRST_RETRY
         """Seconds until a round that fails is tried again."""
         self._scope: trio.CancelScope | None = None
-        """Around the task; None while there is none."""
+        """Around the task of a round; None while there is none."""
         self._ended = False
 
     @property
@@ -186,20 +107,26 @@ class Rounds(ABC):
 
     def start(self, delay: float = 0.0) -> None:
         """Begin the first round in `delay` seconds."""
-        self._scope = trio.CancelScope()
-        self._timetable.nursery.start_soon(self._run, self._scope, delay)
+        self._timetable.line_up(self, delay)
 
     def wake(self) -> None:
         """Have the next round begin now, or as soon as the present one is over."""
         self.note_asked()
-        self._woken.set()
-        if self._scope is None and not self._ended:
-            self.start()
+        if self._woken or self._ended:
+            return
+        self._woken = True
+        if self._scope is None:
+            self._timetable.line_up(self, 0.0)
+
+    def go(self) -> None:
+        """Begin the round that is due."""
+        self._scope = trio.CancelScope()
+        self._timetable.nursery.start_soon(self._run, self._scope)
 
     @property
     def is_due(self) -> bool:
         """Whether a round is under way, or begins at once: what is known may be out of date."""
-        return self._is_looking or self._woken.is_set()
+        return self._scope is not None or self._woken
 
     def note_asked(self) -> None:
         """Take note that somebody wants a look, in a round or otherwise."""
@@ -274,30 +201,24 @@ class Rounds(ABC):
         if self._timetable.refusals.pop(self.origin, None) is not None:
             _LOG.info("origin %s: S3 takes our requests again", self.origin)
 
-    async def _run(self, scope: trio.CancelScope, delay: float) -> None:
+    async def _run(self, scope: trio.CancelScope) -> None:
         with scope:
-            self._retry = FIRST_RETRY
-            while delay < inf or self._woken.is_set():
-                self.due_at = trio.current_time() + delay if delay < inf else None
-                with trio.move_on_after(delay):
-                    await self._woken.wait()
-                self._woken = trio.Event()
-                self.due_at = None
-                self._timetable.begin(self)
-                began_at = trio.current_time()
-                self._is_looking = True
-                try:
-                    delay, fault = await self._go_round()
-                except Exception as error:
-                    delay, fault = self.refresh, f"internal error: {error!r}"
-                    self._blame_ourselves(error)
-                finally:
-                    self._is_looking = False
-                began_at = max(began_at, self._noted_at)
-                self.looked = replace(self.looked, began_at=began_at, fault=fault)
-                self._tell_over()
-                delay *= self._timetable.rng.uniform(0.9, 1.1)
+            self._woken = False
+            self._timetable.begin(self)
+            began_at = trio.current_time()
+            try:
+                delay, fault = await self._go_round()
+            except Exception as error:
+                delay, fault = self.refresh, f"internal error: {error!r}"
+                self._blame_ourselves(error)
+            began_at = max(began_at, self._noted_at)
+            self.looked = replace(self.looked, began_at=began_at, fault=fault)
             self._scope = None
+            self._tell_over()
+            if self._woken:
+                self._timetable.line_up(self, 0.0)
+            elif delay < inf:
+                self._timetable.line_up(self, delay * self._timetable.rng.uniform(0.9, 1.1))
 
     async def _go_round(self) -> tuple[float, str | None]:
         """Look, and take note of how it went.

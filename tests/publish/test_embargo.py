@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
 
 from seeder.config.objects import ObjectSettings
 from seeder.publish import embargo, keeper
-from seeder.publish.embargo import explain_embargoes, told
+from seeder.publish.embargo import Embargoes, explain_embargoes, told
 from seeder.publish.serving import WITHDRAWN
 from seeder.s3.notifications import News
 from seeder.torrent.publications import State
@@ -253,3 +256,72 @@ def test_check_says_what_is_to_come() -> None:
     assert list(explain_embargoes(entries, THEN - 7200)) == [
         "bucket/a: published at 2027-01-15T18:00:00Z, in 2 h"
     ]
+
+
+class CountedTime(float):
+    """A time that counts how often it is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: float) -> bool:
+        CountedTime.compared += 1
+        return super().__lt__(other)
+
+    def __le__(self, other: float) -> bool:
+        CountedTime.compared += 1
+        return super().__le__(other)
+
+
+class Waiter:
+    def __init__(self) -> None:
+        self.crowd = 0
+
+    def release(self, crowd: int = 1) -> None:
+        self.crowd = crowd
+
+
+async def test_twice_as_many_times_take_twice_as_many_comparisons(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    found = []
+    for count in (1000, 2000):
+        clock = Clock()
+        clock.now = 0.0
+        embargoes = Embargoes(clock)
+        nursery.start_soon(embargoes.run)
+        waiters = [Waiter() for _ in range(count)]
+        CountedTime.compared = 0
+        for number, each in enumerate(waiters):
+            embargoes.add(each, CountedTime(2 * count - number))
+            await trio.lowlevel.checkpoint()
+        for due in range(count, 2 * count + 1, count // 10):
+            clock.now = due
+            await trio.sleep(2 * embargo.LOOK_EVERY)
+        await trio.testing.wait_all_tasks_blocked()
+        assert all(each.crowd == 1 for each in waiters)
+        found.append(CountedTime.compared)
+    assert found[1] < 2.5 * found[0], found
+
+
+async def test_who_is_to_be_released_meanwhile_is_released_too_and_who_waits_no_more_is_not(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    clock = Clock()
+    clock.now = 5.0
+    embargoes = Embargoes(clock)
+    leaves, late, stays = Waiter(), Waiter(), Waiter()
+
+    class First(Waiter):
+        def release(self, crowd: int = 1) -> None:
+            embargoes.forget(leaves)
+            embargoes.add(late, 4.0)
+            embargoes.add(stays, 6.0)
+
+    for each in (First(), leaves, stays):
+        embargoes.add(each, 4.0)
+    nursery.start_soon(embargoes.run)
+    await trio.sleep(embargo.LOOK_EVERY)
+    assert (leaves.crowd, late.crowd, stays.crowd) == (0, 1, 0)
+    clock.now = 7.0
+    await trio.sleep(2 * embargo.LOOK_EVERY)
+    assert stays.crowd == 1

@@ -2,11 +2,13 @@
 
 import gc
 import logging
+import weakref
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from seeder.errors import (
     BudgetSpent,
@@ -258,6 +260,20 @@ async def test_objects_come_and_go_and_the_rest_notices_nothing(world: World) ->
     assert world.catalog.by_name("bucket", "other") is None
     assert [reason for _, reason in world.audience.gone] == [WITHDRAWN]
     assert world.publication("key").torrent is torrent
+
+
+async def test_what_is_withdrawn_is_let_go_of_though_no_garbage_is_looked_for(world: World) -> None:
+    await world.publisher.apply([settings("key")])
+    await world.until("key", State.SERVING)
+    await trio.testing.wait_all_tasks_blocked()
+    [kept] = map(weakref.ref, world.publisher._keepers._keepers.values())
+    gc.disable()
+    try:
+        await world.publisher.apply([])
+        await trio.testing.wait_all_tasks_blocked()
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 async def test_an_object_of_which_no_piece_can_be_read_is_faulty_in_one_line(

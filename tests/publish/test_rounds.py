@@ -10,16 +10,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seeder.errors import BudgetSpent, OriginUnreachable
+from seeder.net import slices
 from seeder.publish.embargo import Embargoes
-from seeder.publish.rounds import (
-    ASK_FOR_S3,
-    LATEST,
-    LONGEST_RETRY,
-    LOOK_FOR_S3,
-    STEP,
-    Rounds,
-    Timetable,
-)
+from seeder.publish.rounds import LONGEST_RETRY, Rounds
+from seeder.publish.timetable import ASK_FOR_S3, LATEST, LOOK_FOR_S3, STEP, Timetable
 
 REFRESH = 600.0
 
@@ -307,3 +301,61 @@ async def test_rounds_that_ended_are_not_woken_by_an_s3_that_is_back(
     outage.away = False
     await trio.sleep(100)
     assert len(only.looks) == 1
+
+
+async def test_what_waits_has_no_task_however_many_there_are(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    timetable = Timetable(nursery, random.Random(5), Embargoes(time.time))
+    waiting = [Waiting(nursery, timetable) for _ in range(1000)]
+    for each in waiting:
+        each.start(REFRESH)
+    await wait_all_tasks_blocked()
+    assert len(nursery.child_tasks) == 1, "the timetable's own"
+    await trio.sleep(REFRESH + 1)
+    assert all(each.looks for each in waiting)
+    assert not nursery.child_tasks
+
+
+class Waiting(Looker):
+    def __init__(self, nursery: trio.Nursery, timetable: Timetable, *outcomes: Exception) -> None:
+        super().__init__(nursery, *outcomes)
+        self._timetable = timetable
+
+
+async def test_those_who_lack_budget_are_woken_in_turns_with_others(
+    autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "_SLICE", -1.0)
+    timetable = Timetable(nursery, random.Random(5), Embargoes(time.time))
+    lacking = [Waiting(nursery, timetable, BudgetSpent("spent")) for _ in range(100)]
+    for each in lacking:
+        each.start()
+    await trio.sleep(1)
+    timetable.wake_waiting()
+    assert not any(each.is_due for each in lacking)
+    seen = set()
+    while not all(len(each.looks) == 2 for each in lacking):
+        seen.add(sum(len(each.looks) == 2 for each in lacking))
+        await trio.lowlevel.checkpoint()
+    assert len(seen) > 10, seen
+    assert trio.current_time() == lacking[0].begun + 1
+
+
+async def test_rounds_that_ended_or_were_put_off_take_no_room(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    timetable = Timetable(nursery, random.Random(5), Embargoes(time.time))
+    stays, other = Waiting(nursery, timetable), Waiting(nursery, timetable)
+    other.start(REFRESH)
+    stays.start(REFRESH)
+    for number in range(10_000):
+        gone = Waiting(nursery, timetable)
+        gone.start(REFRESH + number)
+        gone.end()
+        stays.start(REFRESH + number)
+    assert len(timetable._due) < 2000
+    await trio.sleep(REFRESH + 9998)
+    assert not stays.looks
+    await trio.sleep(2)
+    assert (stays.looks, other.looks) == ([REFRESH + 9999], [REFRESH])
