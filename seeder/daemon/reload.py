@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from seeder.admin.reloads import ReloadOutcome, ReloadReport
+from seeder.config.added import name_of
 from seeder.config.fields import Settings
 from seeder.config.load import load, source_name
 from seeder.config.node import AdminSettings
@@ -86,9 +87,22 @@ class _Read:
     announce: str
 
 
+def _load(running: Config, path: Path | None, instance: str | None) -> Config:
+    """Return the configuration, with the running one's own entries where they are the same.
+
+    So a reload leaves next to nothing that is new, and the publisher sees at once what has changed.
+    ConfigError.
+    """
+    config = load(path, instance)
+    known = {name_of(each): each for each in running.objects}
+    found = ((known.get(name_of(each)), each) for each in config.objects)
+    objects = tuple(before if before == each else each for before, each in found)
+    return config.model_copy(update={"objects": objects})
+
+
 async def _read(node: Node, path: Path | None, instance: str | None) -> _Read:
     """Read the configuration and its secrets; ConfigError."""
-    config = await trio.to_thread.run_sync(load, path, instance)
+    config = await trio.to_thread.run_sync(_load, node.config, path, instance)
     keys = await trio.to_thread.run_sync(read_keys, config.gateway)
     tokens = await trio.to_thread.run_sync(read_tokens, config.events)
     token = await trio.to_thread.run_sync(read_token, config.admin)

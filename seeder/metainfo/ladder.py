@@ -11,12 +11,13 @@ import logging
 import random
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import trio
 
 from seeder.cache.pieces import PieceCache
-from seeder.config.objects import ObjectSettings
+from seeder.config.objects import ObjectSettings, Rung, TorrentFormat
 from seeder.errors import (
     AccessDenied,
     BudgetSpent,
@@ -57,13 +58,33 @@ WORTH_ASKING = 64 * MIB
 
 def describe_wanted(settings: ObjectSettings) -> str:
     """Return a text that changes when the section asks for other metainfo."""
-    parts: list[object] = [*settings.metainfo]
-    parts += (settings.torrent_file, settings.piece_length, settings.private)
+    return _describe_wanted(
+        settings.metainfo,
+        settings.torrent_file,
+        settings.piece_length,
+        private=settings.private,
+        bundle=settings.bundle,
+        format=settings.format,
+    )
+
+
+@lru_cache(maxsize=64)
+def _describe_wanted(
+    rungs: tuple[Rung, ...],
+    torrent_file: Path | None,
+    piece_length: int | None,
+    *,
+    private: bool,
+    bundle: bool,
+    format: TorrentFormat,
+) -> str:
+    # Most of a hundred thousand sections ask for the same.
+    parts: list[object] = [*rungs, torrent_file, piece_length, private]
     # Nothing is added for the defaults, so that records of earlier releases stay good.
-    if settings.bundle:
+    if bundle:
         parts.append("bundle")
-    if settings.format != "v1":
-        parts.append(settings.format)
+    if format != "v1":
+        parts.append(format)
     return " ".join(map(str, parts))
 
 

@@ -23,9 +23,10 @@ import trio
 
 from seeder.config.added import ADDED
 from seeder.config.load import load
+from seeder.daemon.garbage import garbage_is_rare
 from seeder.daemon.node import Node
 from seeder.daemon.reloading import Reloader
-from seeder.daemon.run import garbage_is_rare, serve
+from seeder.daemon.run import serve
 from seeder.daemon.systemd import Notifier
 from seeder.daemon.watching import FileWatch
 from seeder.plain_json import dump_json

@@ -26,8 +26,9 @@ import trio
 
 from seeder.config.load import load
 from seeder.config.objects import ObjectSettings
+from seeder.daemon.garbage import garbage_is_rare
 from seeder.daemon.node import Node
-from seeder.daemon.run import garbage_is_rare, serve
+from seeder.daemon.run import serve
 from seeder.daemon.swarm_file import SwarmFile
 from seeder.tracker.announce import AnnounceRequest
 from tests.benchmarks.setup import ADDRESS, machine, show

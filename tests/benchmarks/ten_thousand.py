@@ -38,7 +38,7 @@ from seeder.publish.listings import ListingStore
 from seeder.s3.listing import Listed
 from seeder.torrent.info import InfoHash, build_info, parse_info
 from seeder.torrent.layout import Layout
-from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.objects import Description, ObjectRef, PinnedObject
 from seeder.units import MIB
 from tests.benchmarks.setup import ADDRESS, machine, show
 from tests.e2e.daemon import SeederDaemon
@@ -49,6 +49,8 @@ COLD = 100
 """Torrents that a peer dials."""
 SETTLING = 10.0
 """Seconds after the start in which S3's requests are counted."""
+MODIFIED = Description(1_795_478_400)
+LAST_MODIFIED = "Tue, 24 Nov 2026 00:00:00 GMT"
 TARGETS = {"ready, s": 3.0, "memory, MB": 300.0}
 
 
@@ -117,6 +119,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200 if key in objects.etags else 404)
         self.send_header("ETag", f'"{objects.etags.get(key)}"')
         self.send_header("Content-Length", str(objects.size))
+        self.send_header("Last-Modified", LAST_MODIFIED)
         self.end_headers()
 
     def do_GET(self) -> None:
@@ -143,7 +146,8 @@ def make_state(state: Path, count: int, pieces: int) -> Objects:
         key = f"{PREFIX}part-{number:06}.tar"
         info = parse_info(build_info(name=key, layout=layout, pieces=rng.randbytes(20 * pieces)))
         etag = hashlib.md5(key.encode()).hexdigest()
-        pinned = PinnedObject(ObjectRef("default", BUCKET, key), f'"{etag}"', layout.size)
+        ref = ObjectRef("default", BUCKET, key)
+        pinned = PinnedObject(ref, f'"{etag}"', layout.size, description=MODIFIED)
         store.save(Record(pinned, info, info.outline, "build", wanted))
         objects.etags[key], objects.hashes[key] = etag, info.info_hash
     listing = {key: Listed(f'"{etag}"', layout.size) for key, etag in objects.etags.items()}
