@@ -7,8 +7,8 @@ Door: `cluster.make_cluster` makes the `Cluster` of a node. Below it, `store` is
 the store, one round trip each, with every key named in `keys`; `link` is one connection to Redis,
 the only module that knows coredis, and `redis` keeps two of them up; `faults` says in a line what
 is wrong with it, and `health` says it once. `members` has who is there, `clock` the time that all
-share, `password` the store's secret, `exchange` the swarms (`telling` tells of ours), `completions`
-who counts which.
+share, `password` the store's secret, `exchange` the swarms (`telling` tells of ours), `claims` who
+counts what.
 `mapping` is a map that all nodes have: `register` the passkeys, `bans` and `entries` what was said
 at run time.
 """

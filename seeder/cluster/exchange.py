@@ -7,7 +7,7 @@ the store emptied reads all anew, and tells all that it knows.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +17,8 @@ from secrets import token_hex
 import trio
 
 from seeder.cluster import records
+from seeder.cluster.claims import ClusterClaims
 from seeder.cluster.clock import MICRO, SharedClock
-from seeder.cluster.completions import SharedCompletions
 from seeder.cluster.copies import SharedCopies
 from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
@@ -37,8 +37,8 @@ from seeder.net.slices import Slices
 from seeder.torrent.info import InfoHash
 from seeder.torrent.layout import SHA1_LENGTH
 from seeder.tracker.journal import Journal
+from seeder.tracker.owed import OwedClaim
 from seeder.tracker.swarms import Swarms
-from seeder.tracker.told import SharedPeer
 
 TELL_EVERY = 0.25
 """Seconds between two batches."""
@@ -105,14 +105,14 @@ class SwarmExchange:
         self.admits: Callable[[bytes], bool] = bool
         """Whether this node's tracker lets an address (packed) in; all are, unless told otherwise.
         """
-        self._completions = SharedCompletions(swarms, self._journal)
+        self._claims = ClusterClaims(swarms, self._journal)
         self.copies = SharedCopies(token_hex(8))
         """What addresses had of torrents, by whichever node."""
         self._teller = SwarmTeller(
             membership.name,
             swarms,
             self._journal,
-            self._completions,
+            self._claims,
             self.copies,
             store=store,
             keys=keys,
@@ -129,7 +129,7 @@ class SwarmExchange:
     @property
     def untold(self) -> int:
         """How much was heard here that the others don't know yet."""
-        return len(self._journal) + len(self._journal.owed)
+        return len(self._journal) + self._claims.untold
 
     def counts(self, session: bytes) -> bool:
         """Tell whether this node counts what a session claims: one of the members does."""
@@ -156,7 +156,7 @@ class SwarmExchange:
         self._place = _BEGIN
         self._wants_all = True
         self._journal.everything = True
-        self._completions.begin_anew()
+        self._claims.begin_anew()
 
     # -- telling
 
@@ -214,9 +214,8 @@ class SwarmExchange:
             for name, value in records.split(fields.get(b"v", b"")):
                 self._swarms.hear_visit(records.unpack_visit(name, value), now)
             for name, value in records.split(fields.get(b"c", b"")):
-                self._completions.note_count(node, *records.unpack_count(name, value))
-            self._completions.hear_owed(self._owed(fields.get(b"o", b""), now), now)
-            self._completions.hear_settled(fields.get(b"d", b""))
+                self._claims.note_count(node, *records.unpack_count(name, value))
+            self._hear_claims(fields, now)
         except ValueError:
             self._damaged += 1
 
@@ -268,12 +267,25 @@ class SwarmExchange:
             swarms.hear(peer._replace(seen=min(peer.seen, now)), now, fresh=fresh)
             self._heard += 1
 
-    def _owed(self, data: bytes, now: float) -> Iterator[SharedPeer]:
-        """Yield who is said to have completed; what isn't known here yet is told again."""
-        for name, value in records.split(data):
-            peer = records.unpack(name, value, self._clock.moment)
-            if self._is_ready(peer.info_hash):
-                yield peer._replace(seen=min(peer.seen, now))
+    def _hear_claims(self, fields: Mapping[bytes, bytes], now: float) -> None:
+        """Take in what is owed, and what is settled; ValueError."""
+        moment = self._clock.moment
+        completions = (
+            OwedClaim(records.unpack(name, value, moment))
+            for name, value in records.split(fields.get(b"o", b""))
+        )
+        of_bytes = (
+            records.unpack_claim(name, value, moment)
+            for name, value in records.split(fields.get(b"g", b""))
+        )
+        self._claims.hear_owed(self._owed(completions, now), self._owed(of_bytes, now), now)
+        self._claims.hear_settled(fields.get(b"d", b""), fields.get(b"s", b""), moment)
+
+    def _owed(self, claims: Iterable[OwedClaim], now: float) -> Iterator[OwedClaim]:
+        """Yield what others have heard; what isn't known here yet is told again."""
+        for claim in claims:
+            if self._is_ready(claim.peer.info_hash):
+                yield claim._replace(peer=claim.peer._replace(seen=min(claim.peer.seen, now)))
 
     # -- reading all
 
@@ -316,7 +328,7 @@ class SwarmExchange:
         oldest, newest = now - int(self._swarms.policy.expiry), now + int(FUTURE)
         await self._scan.peers(oldest, newest, take)
         async for node, info_hash, count in self._scan.counts(self._membership.name):
-            self._completions.note_count(node, info_hash, count)
+            self._claims.note_count(node, info_hash, count)
         self._reloads += 1
 
 

@@ -32,6 +32,10 @@ FAREWELL = 2.0
 LARGEST = 4096
 """Bytes of what a node tells the others."""
 MOST_MEMBERS = 1000
+FORMAT = 2
+"""Of what nodes tell each other by way of the store. It grows whenever a node of the version before
+would miss any of it; versions that tell none are 1. 2: bans and what passkeys are signed with under
+their present keys, and bytes that are owed."""
 _KEPT = 7 * 86_400
 """Seconds after which the store forgets the members of a cluster that has ended."""
 
@@ -90,6 +94,8 @@ class Member:
     """The same of its status page; empty if it has none."""
     told: Mapping[str, object] = field(default_factory=dict)
     """What its parts tell the others."""
+    format: int = FORMAT
+    """Of what it tells: see `FORMAT`."""
 
     def document(self) -> dict[str, object]:
         """Return all but the name for JSON."""
@@ -98,6 +104,7 @@ class Member:
             "http": list(self.http),
             "admin": list(self.admin),
             "told": dict(self.told),
+            "format": self.format,
         }
 
 
@@ -126,6 +133,8 @@ class Membership:
         self._patient_until = 0.0
         """Until when others stay members that the store doesn't know of."""
         self._hurried = trio.Event()
+        self._apart: dict[str, int] = {}
+        """Members of other formats, of which that was said."""
         self.era_listeners: list[Callable[[], None]] = []
         """Called when the store has lost what it held, in the task that beats."""
         self.listeners: list[Callable[[], None]] = []
@@ -257,7 +266,27 @@ class Membership:
             _LOG.info('node "%s" is a member of the cluster', name)
         for name in sorted(before.keys() - others.keys()):
             _LOG.info('node "%s" is no member of the cluster any more', name)
+        self._tell_formats()
         self._note_change()
+
+    def _tell_formats(self) -> None:
+        """Say once of each member of another format that not all is shared with it."""
+        before = self._apart
+        self._apart = {
+            name: each.format for name, each in self._others.items() if each.format != FORMAT
+        }
+        for name, format_ in sorted(self._apart.items()):
+            if before.get(name) != format_:
+                which = "an older" if format_ < FORMAT else "a newer"
+                _LOG.warning(
+                    'node "%s" is of %s version of seeder (it tells by format %d, this one by'
+                    " %d): the two don't share everything, such as bans and claims that are counted"
+                    " once, until both are of the same",
+                    name,
+                    which,
+                    format_,
+                    FORMAT,
+                )
 
     def _take_era(self, era: bytes) -> None:
         before, self._era = self._era, era
@@ -282,9 +311,16 @@ def _member(name: str, text: bytes) -> Member:
         document = parse_json(text)
         if not isinstance(document, dict):
             return Member(name)
-        told = document.get("told")
+        told, format_ = document.get("told"), document.get("format")
         peer, http, admin = (_texts(document.get(key)) for key in ("peer", "http", "admin"))
-        return Member(name, peer, http, admin, told if isinstance(told, dict) else {})
+        return Member(
+            name,
+            peer,
+            http,
+            admin,
+            told if isinstance(told, dict) else {},
+            format_ if type(format_) is int else 1,
+        )
     except (ValueError, RecursionError):
         return Member(name)
 

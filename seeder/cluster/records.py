@@ -13,18 +13,22 @@ No I/O.
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from math import inf, isfinite
 
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
 from seeder.torrent.layout import SHA1_LENGTH
 from seeder.tracker.announce import LARGEST_COUNT, MOST_KEY_BYTES, PEER_ID_LENGTH, AnnounceEvent
 from seeder.tracker.journal import SharedVisit
+from seeder.tracker.owed import ClaimName, OwedClaim, Settled
 from seeder.tracker.passkeys import Passkey, check_holder
 from seeder.tracker.told import SharedPeer
 
 _HEAD = struct.Struct(">QBQ20s")
 _SIZES = struct.Struct(">BB")
 _PASSKEY = struct.Struct(">BIIQ")
+_CLAIM = struct.Struct(">QQ")
+_SETTLED = struct.Struct(">QQQ")
 _COMPLETE, _WANTS_NOTHING, _STRAY, _KEYED, _COUNTED = 1, 2, 4, 8, 128
 """_KEYED: behind the head stand the length of the client's key, when its passkey was issued and
 ends, `uploaded`, the key, and whose the passkey is. _STRAY: of a peer that went."""
@@ -111,6 +115,49 @@ def _unpack_passkey(data: bytes) -> tuple[bytes, Passkey, int]:
     stop = _PASSKEY.size + length
     passkey = Passkey(check_holder(data[stop:].decode()), issued, expires)
     return data[_PASSKEY.size : stop], passkey, min(uploaded, LARGEST_COUNT)
+
+
+def pack_claim(claim: OwedClaim, at: Callable[[float], int]) -> tuple[bytes, bytes]:
+    """Return bytes that are owed as a name and a value: a peer's, behind where they begin."""
+    head = _CLAIM.pack(_packed_beginning(claim.began, at), claim.low)
+    return name_of(claim.peer), head + pack(claim.peer, at)
+
+
+def unpack_claim(name: bytes, value: bytes, moment: Callable[[int], float]) -> OwedClaim:
+    """Return the bytes of a name and a value; ValueError."""
+    if len(value) < _CLAIM.size:
+        raise ValueError("not a claim")
+    began, low = _CLAIM.unpack_from(value)
+    peer = unpack(name, value[_CLAIM.size :], moment)
+    if low > peer.downloaded or peer.gone:
+        raise ValueError("not what a peer can claim")
+    return OwedClaim(peer, low, _unpacked_beginning(began, moment))
+
+
+def pack_settled(settled: Settled, at: Callable[[float], int]) -> bytes:
+    """Return which bytes are settled as a value; the name is of the torrent and the session."""
+    return _SETTLED.pack(_packed_beginning(settled.began, at), settled.low, settled.high)
+
+
+def unpack_settled(value: bytes, moment: Callable[[int], float]) -> Settled:
+    """Return which bytes are settled; ValueError."""
+    if len(value) != _SETTLED.size:
+        raise ValueError("not what is settled")
+    began, low, high = _SETTLED.unpack(value)
+    return Settled(_unpacked_beginning(began, moment), low, high)
+
+
+def unpack_claim_name(name: bytes) -> ClaimName:
+    """Return whose claim a name is of."""
+    return ClaimName(InfoHash(name[:SHA1_LENGTH]), name[SHA1_LENGTH:])
+
+
+def _packed_beginning(began: float, at: Callable[[float], int]) -> int:
+    return max(1, at(began)) if isfinite(began) else 0
+
+
+def _unpacked_beginning(packed: int, moment: Callable[[int], float]) -> float:
+    return moment(packed) if packed else -inf
 
 
 def join(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:

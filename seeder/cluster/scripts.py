@@ -8,8 +8,8 @@ from seeder.cluster.store import Script
 TELL = Script("""
 -- ARGV: node, length of the stream, seconds it is kept, seconds peers are kept, most peers of a
 -- key, seconds counts are kept, peers, visits, counts and copies for the stream, the number of the
--- batch of copies, completions that are owed and that are settled, number of counts, their names
--- and values, then for each peer the number of its key, its name and its value.
+-- batch of copies, completions that are owed and that are settled, such bytes likewise, number of
+-- counts, their names and values, then for each peer the number of its key, its name and its value.
 local function is_newer(one, other)
   for i = 1, math.min(#one, #other) do
     local a, b = string.byte(one, i), string.byte(other, i)
@@ -28,8 +28,8 @@ local function merged(new, old)
   end
   return kept
 end
-local at, touched, sizes = 15, {}, {}
-local counts = tonumber(ARGV[14])
+local at, touched, sizes = 17, {}, {}
+local counts = tonumber(ARGV[16])
 if counts > 0 then
   for i = 1, counts do
     redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
@@ -60,7 +60,8 @@ while at < #ARGV do
 end
 for key in pairs(touched) do redis.call('EXPIRE', key, ARGV[4]) end
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'n', ARGV[1], 'p', ARGV[7], 'v', ARGV[8],
-  'c', ARGV[9], 'k', ARGV[10], 'b', ARGV[11], 'o', ARGV[12], 'd', ARGV[13])
+  'c', ARGV[9], 'k', ARGV[10], 'b', ARGV[11], 'o', ARGV[12], 'd', ARGV[13],
+  'g', ARGV[14], 's', ARGV[15])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1
 """)

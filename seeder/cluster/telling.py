@@ -10,8 +10,8 @@ from zlib import crc32
 import trio
 
 from seeder.cluster import records
+from seeder.cluster.claims import ClaimNews, ClusterClaims
 from seeder.cluster.clock import MICRO, SharedClock
-from seeder.cluster.completions import CompletionNews, SharedCompletions
 from seeder.cluster.copies import SharedCopies
 from seeder.cluster.keys import Keys
 from seeder.cluster.scanning import SHARDS, SPAN
@@ -35,7 +35,7 @@ COUNTS_KEPT = 90 * 86_400
 
 
 class SwarmTeller:
-    """Takes the journal's news, the completions and the copies to the store.
+    """Takes the journal's news, the claims and the copies to the store.
 
     What couldn't be told is told later: nothing of it is forgotten before the store has it.
     """
@@ -45,7 +45,7 @@ class SwarmTeller:
         name: str,
         swarms: Swarms,
         journal: Journal,
-        completions: SharedCompletions,
+        claims: ClusterClaims,
         copies: SharedCopies,
         *,
         store: Store,
@@ -55,7 +55,7 @@ class SwarmTeller:
         self._name = name
         self._swarms = swarms
         self._journal = journal
-        self._completions = completions
+        self._claims = claims
         self._copies = copies
         self._store = store
         self._keys = keys
@@ -71,12 +71,12 @@ class SwarmTeller:
 
     async def tell_rest(self) -> None:
         """Tell what is new, in batches; StoreAway."""
-        journal, completions = self._journal, self._completions
+        journal, claims = self._journal, self._claims
         now = trio.current_time()
         while self._clock.is_known and (
-            len(journal) or completions.has_news(now) or self._copies.has_news
+            len(journal) or claims.has_news(now) or self._copies.has_news
         ):
-            taken, news = journal.take(BATCH), completions.take(now)
+            taken, news = journal.take(BATCH), claims.take(now)
             peers = [
                 what
                 if isinstance(what, SharedPeer)
@@ -87,9 +87,9 @@ class SwarmTeller:
                 await self._tell([peer for peer in peers if peer is not None], news)
             except BaseException:
                 journal.give_back(taken)
-                completions.give_back(news)
+                claims.give_back(news)
                 raise
-            completions.told(news, now)
+            claims.told(news, now)
 
     async def _tell_everything(self) -> None:
         """Tell every peer that is known; StoreAway."""
@@ -98,15 +98,15 @@ class SwarmTeller:
         for peer in self._swarms.tell_all():
             batch.append(peer)
             if len(batch) == BATCH:
-                await self._tell(batch, CompletionNews())
+                await self._tell(batch, ClaimNews())
                 batch.clear()
             elif slices.is_over:
                 await slices.turn()
-        await self._tell(batch, CompletionNews())
+        await self._tell(batch, ClaimNews())
         self._journal.everything = False
 
-    async def _tell(self, peers: Sequence[SharedPeer], news: CompletionNews) -> None:
-        """Tell of some peers, of completions and of all visits; StoreAway."""
+    async def _tell(self, peers: Sequence[SharedPeer], news: ClaimNews) -> None:
+        """Tell of some peers, of what is claimed and of all visits; StoreAway."""
         swarms, keys, clock = self._swarms, self._keys, self._clock
         counts = [records.pack_count(each, swarms.completed_here(each)) for each in news.counted]
         pairs = [(records.name_of(peer), records.pack(peer, clock.at)) for peer in peers]
@@ -127,8 +127,7 @@ class SwarmTeller:
             records.join(map(records.pack_visit, visits)),
             records.join(counts),
             *self._copies.to_tell(),
-            news.packed_owed(clock.at),
-            news.packed_settled(),
+            *news.packed(clock.at),
             len(counts),
             *(part for pair in counts for part in pair),
             *written,

@@ -5,7 +5,7 @@ No more of it is counted than `seeder.tracker.belief` admits.
 No I/O.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from math import inf
 from operator import sub
@@ -24,13 +24,7 @@ from seeder.tracker.sessions import (
     key_of,
     session_name,
 )
-from seeder.tracker.told import SharedPeer
 
-CLOCKS_DIFFER = 1.0
-"""Seconds by which what another node heard must be later to be the beginning of another download:
-the clocks of two nodes don't agree to the millisecond."""
-CLOCKS_AGREE = 0.04
-"""Seconds by which it must be earlier to be of another download: so far they agree."""
 _COMPLETIONS, _BYTES = range(2)
 
 
@@ -52,11 +46,8 @@ class Claims:
         memory: float,
         room: PastRoom,
         counted: Counted,
-        counts: Callable[[bytes], bool] | None = None,
     ) -> None:
         """Begin without sessions; `room` is all swarms'.
-
-        In a cluster `counts` says whether this node counts what a session claims, by its name.
 
         `counted` is what `account` was told in earlier runs; `memory` is how many seconds a session
         is kept.
@@ -68,7 +59,6 @@ class Claims:
         self._belief = belief
         self._memory = memory
         self._room = room
-        self._counts = counts
         self._owed = [0, 0]
         """Completions and bytes that the account has beyond what the adopted sessions know of."""
         self._told = [counted.completed, counted.claimed or 0]
@@ -161,7 +151,7 @@ class Claims:
                 sessions.flags[number] |= COMPLETED
         else:
             sessions.seen[number] = now
-            if downloaded != sessions.downloaded[number]:
+            if downloaded != sessions.downloaded[number] or request.event.starts:
                 self._count(number, request, endpoint, now)
         if self._by_group is not None and request.uploaded != sessions.uploaded[number]:
             uploaded, before = min(request.uploaded, LARGEST_COUNT), sessions.uploaded[number]
@@ -183,7 +173,7 @@ class Claims:
     ) -> bool:
         """Count that a session says it has completed; return whether that is counted now."""
         sessions = self.sessions
-        if self._counts is not None and not self._counts(sessions.name(number)):
+        if not self._is_ours(number):
             return False
         if unsure and self._take_owed(_COMPLETIONS, 1):
             sessions.flags[number] |= COMPLETED
@@ -195,59 +185,16 @@ class Claims:
             return True
         return False
 
+    def _is_ours(self, number: int) -> bool:
+        """Tell whether this node counts what a session claims."""
+        return True
+
     def is_owed(self, number: int, request: AnnounceRequest) -> bool:
-        """Tell whether another node of the cluster is to count that a session has completed."""
-        sessions = self.sessions
-        return (
-            request.event.completes
-            and not sessions.flags[number] & COMPLETED
-            and self._is_whole(request)
-            and self._counts is not None
-            and not self._counts(sessions.name(number))
-        )
+        """Tell whether another node of a cluster is to count that a session has completed."""
+        return False
 
     def _is_whole(self, request: AnnounceRequest) -> bool:
         return request.left == 0 and (request.downloaded > 0 or not self.size)
-
-    def hear_completion(self, told: SharedPeer, name: bytes, now: float) -> bool:
-        """Take in that a session of this name has completed; return whether that is counted now.
-
-        Who has gone meanwhile may be unknown here.
-        """
-        sessions, request = self.sessions, told.request()
-        number = sessions.find_or_add(name, request.downloaded, told.seen)
-        if number < 0:
-            number = len(sessions.flags) - 1
-            sessions.note_endpoint(number, told.endpoint)
-            if now - self._lost_at < self._memory:
-                sessions.flags[number] |= COMPLETED  # as in `note`
-        flags = sessions.flags[number]
-        sessions.flags[number] = flags & ~UNSURE
-        completed = not flags & COMPLETED and self._complete(
-            number, request, told.endpoint, now, flags & UNSURE > 0
-        )
-        if not sessions.is_listed(number) and name not in self._past:
-            self._retire(name)
-        return completed
-
-    def hear(self, number: int, told: SharedPeer, now: float, *, fresh: bool) -> None:
-        """Take in what another node was told of a session.
-
-        Of what isn't `fresh`, nothing is counted.
-        """
-        sessions, request = self.sessions, told.request()
-        later = told.seen > sessions.seen[number] + CLOCKS_DIFFER
-        # What it says of more than we know is of a download that has ended since.
-        is_old = told.seen < sessions.seen[number] - CLOCKS_AGREE
-        sessions.seen[number] = max(sessions.seen[number], told.seen)
-        if told.counted:
-            sessions.flags[number] |= COMPLETED
-        before = sessions.downloaded[number]
-        if not fresh:
-            sessions.downloaded[number] = max(before, min(told.downloaded, LARGEST_COUNT))
-            return
-        if (told.downloaded > before and not is_old) or (later and told.downloaded < before):
-            self._count(number, request, told.endpoint, now)
 
     def set_unsure(self, number: int, unsure: bool) -> None:
         """Set whether an earlier run may have counted more of a session."""
@@ -255,27 +202,34 @@ class Claims:
         flags[number] = (flags[number] & ~UNSURE) + UNSURE * unsure
 
     def _count(self, number: int, request: AnnounceRequest, endpoint: bytes, now: float) -> None:
+        counted = self._look(number, request)
+        if counted:
+            self._book(number, counted, endpoint, now)
+
+    def _look(self, number: int, request: AnnounceRequest) -> int:
+        """Take in what is new of `downloaded`; return how much of that is to be counted."""
         sessions, downloaded = self.sessions, min(request.downloaded, LARGEST_COUNT)
         growth = downloaded - sessions.downloaded[number]
         if growth > 0:
             sessions.downloaded[number] = downloaded
-            before = sessions.claimed[number]
-            counted = min(growth, self.size - before)
-            if counted > 0:
-                sessions.claimed[number] = before + counted
-                if sessions.flags[number] & UNSURE:
-                    counted -= self._take_owed(_BYTES, counted)
-                if self._counts is not None and not self._counts(sessions.name(number)):
-                    return
-                copies = counted / self.size
-                if counted and self._belief.admit_copies(endpoint[:-2], copies, now):
-                    self._told[_BYTES] += counted
-                    self.account.delivered_claimed(counted)
-                    if self._by_group is not None:
-                        self._by_group.downloaded(endpoint[:-2], counted)
-        elif growth < 0 and request.event.starts:
+            counted = max(0, min(growth, self.size - sessions.claimed[number]))
+            sessions.claimed[number] += counted
+            return counted
+        if growth < 0 and request.event.starts:
             sessions.downloaded[number] = downloaded
             sessions.claimed[number] = 0
+        return 0
+
+    def _book(self, number: int, counted: int, endpoint: bytes, now: float) -> None:
+        """Count bytes that were looked at, as far as they are believed and weren't counted yet."""
+        if self.sessions.flags[number] & UNSURE:
+            counted -= self._take_owed(_BYTES, counted)
+        copies = counted / self.size
+        if counted and self._belief.admit_copies(endpoint[:-2], copies, now):
+            self._told[_BYTES] += counted
+            self.account.delivered_claimed(counted)
+            if self._by_group is not None:
+                self._by_group.downloaded(endpoint[:-2], counted)
 
     def _take_owed(self, kind: int, amount: int) -> int:
         """Return how much of an amount an earlier run may have counted; that is owed no longer."""
@@ -323,7 +277,7 @@ class Claims:
         number = sessions.detach(peer)
         sessions.renumber_last_peer(peer)
         if not sessions.is_listed(number):
-            sessions.remove(number)
+            self._forget(number)
 
     def _retire(self, name: bytes) -> None:
         """Keep a session without listed peers if there is room."""
@@ -342,7 +296,10 @@ class Claims:
         sessions = self.sessions
         number = sessions.find(name)
         self._lost_at = max(self._lost_at, sessions.seen[number])
-        sessions.remove(number)
+        self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        self.sessions.remove(number)
 
     def expire(self, oldest: float, most: int) -> int:
         """Forget the past sessions last seen before `oldest`, `most` of them; return how many."""
@@ -357,7 +314,7 @@ class Claims:
         for name in gone:
             del self._past[name]
             self._room.give_back(self, name)
-            sessions.remove(sessions.find(name))
+            self._forget(sessions.find(name))
         if not len(sessions):
             self._sessions = None
         return len(gone)

@@ -14,10 +14,15 @@ from typing import NamedTuple
 
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import PEER_ID_LENGTH, AnnounceEvent, AnnounceRequest
-from seeder.tracker.owed import MOST_OWED, CompletionName, OwedCompletions
+from seeder.tracker.announce import (
+    LARGEST_COUNT,
+    PEER_ID_LENGTH,
+    AnnounceEvent,
+    AnnounceRequest,
+)
+from seeder.tracker.owed import FIRST_PAUSE, MOST_OWED, ClaimName, Owed, OwedClaim, Settled
 from seeder.tracker.passkeys import Passkey
-from seeder.tracker.saved import SavedCompletion
+from seeder.tracker.saved import SavedBytes, SavedCompletion
 from seeder.tracker.sessions import session_name
 from seeder.tracker.told import SharedPeer
 
@@ -64,9 +69,12 @@ class Journal:
         """Torrents that were opened, whose peers are to be asked for."""
         self.counted: set[InfoHash] = set()
         """Torrents of which this node has counted other completions than the others know."""
-        self.owed = OwedCompletions()
-        self.settled: dict[CompletionName, None] = {}
-        """What others owed us, and need to tell no more."""
+        self.owed = Owed()
+        """Completions that others are to count."""
+        self.owed_bytes = Owed()
+        self.settled: dict[ClaimName, None] = {}
+        """Completions that others owed us, and need to tell no more."""
+        self.settled_bytes: dict[tuple[ClaimName, Settled], None] = {}
         self.everything = False
         """Whether the others are to be told of every peer: more was heard than is kept."""
 
@@ -103,10 +111,19 @@ class Journal:
         self._heard[name] = peer
         self._mind_room()
 
-    def settle(self, name: CompletionName) -> None:
+    def settle(self, name: ClaimName) -> None:
         """Have the others know that they owe a completion no more; of too many, they tell again."""
         if len(self.settled) < MOST_OWED:
             self.settled[name] = None
+
+    def settle_bytes(self, name: ClaimName, settled: Settled) -> None:
+        """Have the others know that they owe some bytes no more; of too many, they tell again."""
+        if len(self.settled_bytes) < MOST_OWED:
+            self.settled_bytes[name, settled] = None
+
+    def is_telling(self, info_hash: InfoHash, endpoint: bytes) -> bool:
+        """Tell whether the others will be told of a peer next."""
+        return (info_hash, endpoint) in self._heard
 
     def _mind_room(self) -> None:
         if len(self._heard) > MOST_HEARD:
@@ -177,30 +194,67 @@ class SwarmNews:
 
     def owes(self, request: AnnounceRequest, endpoint: bytes, now: float, session: bytes) -> None:
         """Note that somebody says it has completed, which another node is to count."""
-        peer = SharedPeer(
+        peer = self._claimer(request, endpoint, now, AnnounceEvent.COMPLETED)
+        self.journal.owed.owe(ClaimName(self._info_hash, session), OwedClaim(peer))
+
+    def owes_bytes(
+        self,
+        request: AnnounceRequest,
+        endpoint: bytes,
+        now: float,
+        session: bytes,
+        *,
+        low: int,
+        began: float,
+    ) -> None:
+        """Note that somebody says it has more than the bytes to `low`: see `OwedClaim`."""
+        peer = self._claimer(request, endpoint, now, AnnounceEvent.NONE)
+        # What others are told of it next says as much to the node that counts.
+        waits = self.journal.is_telling(self._info_hash, endpoint)
+        due = now + FIRST_PAUSE if waits else -inf
+        name = ClaimName(self._info_hash, session)
+        self.journal.owed_bytes.owe(name, OwedClaim(peer, low, began), due)
+
+    def _claimer(
+        self, request: AnnounceRequest, endpoint: bytes, now: float, event: AnnounceEvent
+    ) -> SharedPeer:
+        return SharedPeer(
             self._info_hash,
             endpoint,
             request.peer_id,
             request.key,
             now,
-            request.downloaded,
-            AnnounceEvent.COMPLETED,
-            complete=True,
-            wants_nothing=True,
+            min(request.downloaded, LARGEST_COUNT),
+            event,
+            complete=event.completes,
+            wants_nothing=event.completes,
             counted=False,
         )
-        self.journal.owed.owe(CompletionName(self._info_hash, session), peer)
+
+    def settled(self, session: bytes, settled: Settled) -> None:
+        """Note which bytes others need to tell no more."""
+        self.journal.settle_bytes(ClaimName(self._info_hash, session), settled)
 
     def owed(self) -> Iterator[SavedCompletion]:
         """Yield who has completed, which another node is to count."""
-        for each in self.journal.owed.of(self._info_hash):
+        for each, _, _ in self.journal.owed.of(self._info_hash):
             yield SavedCompletion(each.endpoint, each.peer_id, each.key, each.downloaded, each.seen)
 
-    def owe_again(self, owed: Iterable[SavedCompletion]) -> None:
+    def owe_again(self, owed: Iterable[SavedCompletion], of_bytes: Iterable[SavedBytes]) -> None:
         """Take back what an earlier run owed."""
         for endpoint, peer_id, key, downloaded, seen in owed:
             request = AnnounceRequest(self._info_hash, peer_id, 0, downloaded, 0, key=key)
             self.owes(request, endpoint, seen, session_name(peer_id, key, endpoint))
+        for endpoint, peer_id, key, low, downloaded, began, seen in of_bytes:
+            request = AnnounceRequest(self._info_hash, peer_id, 0, downloaded, None, key=key)
+            name = session_name(peer_id, key, endpoint)
+            self.owes_bytes(request, endpoint, seen, name, low=low, began=began)
+
+    def owed_bytes(self) -> Iterator[SavedBytes]:
+        """Yield the bytes that another node is to count."""
+        for each, low, began in self.journal.owed_bytes.of(self._info_hash):
+            whose = each.endpoint, each.peer_id, each.key
+            yield SavedBytes(*whose, low, each.downloaded, began, each.seen)
 
     def left(self, peer: SharedPeer) -> None:
         """Note that a peer has gone."""

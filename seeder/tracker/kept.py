@@ -14,7 +14,7 @@ from seeder.tracker.announce import AnnounceEvent
 from seeder.tracker.claims import Claims
 from seeder.tracker.counters import GroupCounter
 from seeder.tracker.holders import Holders
-from seeder.tracker.owed import CompletionName
+from seeder.tracker.owed import ClaimName, OwedClaim
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import SavedSwarm, SwarmRow, from_row, to_rows
 from seeder.tracker.swarm import Swarm
@@ -161,6 +161,8 @@ class KeptSwarms:
                 members=members,
                 gone=gone,
                 owed=() if news is None else news.owed(),
+                owed_bytes=() if news is None else news.owed_bytes(),
+                downloads=() if swarm.shared is None else swarm.shared.export_downloads(),
             )
         for info_hash, saved in list(self._saved.items()):
             yield from to_rows(
@@ -172,6 +174,8 @@ class KeptSwarms:
                 members=saved.members,
                 gone=saved.gone,
                 owed=saved.owed,
+                owed_bytes=saved.owed_bytes,
+                downloads=saved.downloads,
             )
 
     def restore(self, rows: Iterable[SwarmRow], now: float, *, elapsed: float = 0.0) -> None:
@@ -184,11 +188,7 @@ class KeptSwarms:
         for saved in [from_row(row, now - elapsed).seen_since(oldest) for row in rows]:
             known = self._saved.setdefault(saved.info_hash, saved)
             if known is not saved:
-                known.peers.extend(saved.peers)
-                known.sessions.extend(saved.sessions)
-                known.members.extend(saved.members)
-                known.gone.extend(saved.gone)
-                known.owed.extend(saved.owed)
+                known.extend(saved)
 
     # -- what the nodes of a cluster tell each other
 
@@ -216,7 +216,7 @@ class KeptSwarms:
             swarm.hear(told, now, fresh=fresh)
             self.changes += 1
 
-    def hear_completion(self, told: SharedPeer, now: float) -> CompletionName | None:
+    def hear_completion(self, told: SharedPeer, now: float) -> ClaimName | None:
         """Take in that a peer has completed; return its name if that is settled here.
 
         None where another node counts it, or the torrent isn't known here.
@@ -226,7 +226,23 @@ class KeptSwarms:
         if session is None:
             return None
         self.changes += 1
-        return CompletionName(told.info_hash, session)
+        return ClaimName(told.info_hash, session)
+
+    def hear_bytes(self, claim: OwedClaim, now: float) -> ClaimName | None:
+        """Take in which bytes a peer has claimed; return its name as `hear_completion` does."""
+        swarm = self._kept_swarm(claim.peer.info_hash)
+        session = None if swarm is None else swarm.hear_bytes(claim, now)
+        if session is None:
+            return None
+        self.changes += 1
+        return ClaimName(claim.peer.info_hash, session)
+
+    def count_own(self, claim: OwedClaim, now: float) -> None:
+        """Count bytes that another node was to count, and this one is to now."""
+        swarm = self._kept_swarm(claim.peer.info_hash)
+        if swarm is not None:
+            swarm.count_own(claim, now)
+            self.changes += 1
 
     def completed_here(self, info_hash: InfoHash) -> int:
         """Return how many completions this node has counted."""

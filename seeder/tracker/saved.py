@@ -9,7 +9,7 @@ No I/O.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from math import isfinite
+from math import inf, isfinite
 from typing import NamedTuple, NotRequired, TypeAlias, TypedDict
 
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
@@ -60,6 +60,30 @@ class SavedCompletion(NamedTuple):
     """When it said so."""
 
 
+class SavedBytes(NamedTuple):
+    """That a client has received some bytes: see `seeder.tracker.owed.OwedClaim`."""
+
+    endpoint: bytes
+    peer_id: bytes
+    key: bytes
+    low: int
+    downloaded: int
+    began: float
+    seen: float
+
+
+class SavedDownload(NamedTuple):
+    """What is known of a session's download: see `seeder.tracker.downloads`."""
+
+    endpoint: bytes
+    peer_id: bytes
+    key: bytes
+    began: float
+    gaps: tuple[tuple[int, int], ...]
+    seen: float
+    """When the session was seen last."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """What was counted for a swarm when it was saved."""
@@ -83,6 +107,10 @@ class SavedSwarm:
     """In a cluster: whose peers went, as of `SharedPeer.whose`, and when."""
     owed: list[SavedCompletion] = field(default_factory=list)
     """In a cluster: who completed, which another node is to count."""
+    owed_bytes: list[SavedBytes] = field(default_factory=list)
+    """In a cluster: bytes that another node is to count."""
+    downloads: list[SavedDownload] = field(default_factory=list)
+    """In a cluster: of those sessions of which there is anything to know."""
 
     def seen_since(self, oldest: float) -> "SavedSwarm":
         """Return what of it was seen at or after `oldest`."""
@@ -90,8 +118,26 @@ class SavedSwarm:
         sessions = [session for session in self.sessions if session.seen >= oldest]
         members = [member for member in self.members if member.seen >= oldest]
         gone = [each for each in self.gone if each[1] >= oldest]
-        owed = [each for each in self.owed if each.seen >= oldest]
-        return replace(self, peers=peers, sessions=sessions, members=members, gone=gone, owed=owed)
+        return replace(
+            self,
+            peers=peers,
+            sessions=sessions,
+            members=members,
+            gone=gone,
+            owed=[each for each in self.owed if each.seen >= oldest],
+            owed_bytes=[each for each in self.owed_bytes if each.seen >= oldest],
+            downloads=[each for each in self.downloads if each.seen >= oldest],
+        )
+
+    def extend(self, other: "SavedSwarm") -> None:
+        """Take in another part of the same swarm."""
+        self.peers.extend(other.peers)
+        self.sessions.extend(other.sessions)
+        self.members.extend(other.members)
+        self.gone.extend(other.gone)
+        self.owed.extend(other.owed)
+        self.owed_bytes.extend(other.owed_bytes)
+        self.downloads.extend(other.downloads)
 
     def is_gone(self, oldest: float) -> bool:
         """Tell whether nothing in it was seen at or after `oldest`."""
@@ -101,6 +147,7 @@ class SavedSwarm:
             or any(member.seen >= oldest for member in self.members)
             or any(seen >= oldest for _, seen in self.gone)
             or any(each.seen >= oldest for each in self.owed)
+            or any(each.seen >= oldest for each in self.owed_bytes)
         )
 
 
@@ -115,6 +162,8 @@ class SwarmRow(TypedDict):
     members: NotRequired[list[list[Cell]]]
     gone: NotRequired[list[list[Cell]]]
     owed: NotRequired[list[list[Cell]]]
+    owed_bytes: NotRequired[list[list[Cell]]]
+    downloads: NotRequired[list[list[Cell]]]
 
 
 def to_rows(
@@ -127,8 +176,13 @@ def to_rows(
     members: Iterable[SavedMember] = (),
     gone: Iterable[tuple[bytes, float]] = (),
     owed: Iterable[SavedCompletion] = (),
+    owed_bytes: Iterable[SavedBytes] = (),
+    downloads: Iterable[SavedDownload] = (),
 ) -> Iterator[SwarmRow]:
-    """Yield a swarm as its rows, at least one: who went, what is owed, members, peers, sessions."""
+    """Yield a swarm as its rows, at least one.
+
+    In order: who went, what is owed, downloads, members, peers, sessions.
+    """
     bare = SwarmRow(
         info_hash=info_hash.hex(),
         completed=counted.completed,
@@ -136,14 +190,15 @@ def to_rows(
         peers=[],
         sessions=[],
     )
-    left = iter(gone)
-    while ages := [_gone_cells(each, now) for each in islice(left, ROW_ENTRIES)]:
-        yield {**bare, "gone": ages}
-    completions = iter(owed)
-    while some := [_cells(each, now) for each in islice(completions, ROW_ENTRIES)]:
+    for some in _some(_gone_cells(each, now) for each in gone):
+        yield {**bare, "gone": some}
+    for some in _some(_cells(each, now) for each in owed):
         yield {**bare, "owed": some}
-    known = iter(members)
-    while some := [_member_cells(member, now) for member in islice(known, ROW_ENTRIES)]:
+    for some in _some(_bytes_cells(each, now) for each in owed_bytes):
+        yield {**bare, "owed_bytes": some}
+    for some in _some(_download_cells(each, now) for each in downloads):
+        yield {**bare, "downloads": some}
+    for some in _some(_member_cells(member, now) for member in members):
         yield {**bare, "members": some}
     peers, sessions = iter(peers), iter(sessions)
     first = True
@@ -157,6 +212,12 @@ def to_rows(
         yield {**bare, "peers": peer_cells, "sessions": session_cells}
 
 
+def _some(cells: Iterable[list[Cell]]) -> Iterator[list[list[Cell]]]:
+    left = iter(cells)
+    while some := list(islice(left, ROW_ENTRIES)):
+        yield some
+
+
 def _cells(entry: SavedPeer | SavedSession | SavedCompletion, now: float) -> list[Cell]:
     values = [value.hex() if isinstance(value, bytes) else int(value) for value in entry[:-1]]
     return [*values, now - entry.seen]
@@ -165,6 +226,22 @@ def _cells(entry: SavedPeer | SavedSession | SavedCompletion, now: float) -> lis
 def _gone_cells(gone: tuple[bytes, float], now: float) -> list[Cell]:
     whose, seen = gone
     return [whose.hex(), now - seen]
+
+
+def _bytes_cells(claim: SavedBytes, now: float) -> list[Cell]:
+    *whose, low, downloaded, began, seen = claim
+    return [*map(bytes.hex, whose), low, downloaded, _before(began, seen), now - seen]
+
+
+def _download_cells(download: SavedDownload, now: float) -> list[Cell]:
+    *whose, began, gaps, seen = download
+    ends = [end for gap in gaps for end in gap]
+    return [*map(bytes.hex, whose), _before(began, seen), *ends, now - seen]
+
+
+def _before(began: float, seen: float) -> float:
+    """Return how long before another moment (s) something began; -1 where that is unknown."""
+    return max(0.0, seen - began) if isfinite(began) else -1.0
 
 
 def _member_cells(member: SavedMember, now: float) -> list[Cell]:
@@ -197,6 +274,8 @@ def from_row(row: SwarmRow, now: float) -> SavedSwarm:
             [_member(cells, now) for cells in row.get("members", [])],
             [(_bytes(whose, *_WHOSE), now - _age(age)) for whose, age in row.get("gone", [])],
             [_completion(cells, now) for cells in row.get("owed", [])],
+            [_claim(cells, now) for cells in row.get("owed_bytes", [])],
+            [_download(cells, now) for cells in row.get("downloads", [])],
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a saved swarm: {error!r}") from error
@@ -251,6 +330,42 @@ def _completion(cells: Iterable[Cell], now: float) -> SavedCompletion:
         _count(downloaded),
         now - _age(age),
     )
+
+
+def _claim(cells: Iterable[Cell], now: float) -> SavedBytes:
+    endpoint, peer_id, key, low, downloaded, before, age = cells
+    seen = now - _age(age)
+    return SavedBytes(
+        _bytes(endpoint, V4_ENDPOINT, V6_ENDPOINT),
+        _bytes(peer_id, PEER_ID_LENGTH),
+        _key(key),
+        _count(low),
+        _count(downloaded),
+        _beginning(before, seen),
+        seen,
+    )
+
+
+def _download(cells: Iterable[Cell], now: float) -> SavedDownload:
+    endpoint, peer_id, key, before, *ends, age = cells
+    seen = now - _age(age)
+    gaps = tuple(zip(map(_count, ends[::2]), map(_count, ends[1::2]), strict=True))
+    if any(low >= high for low, high in gaps):
+        raise ValueError("an empty gap")
+    return SavedDownload(
+        _bytes(endpoint, 0, V4_ENDPOINT, V6_ENDPOINT),
+        _bytes(peer_id, PEER_ID_LENGTH),
+        _key(key),
+        _beginning(before, seen),
+        gaps,
+        seen,
+    )
+
+
+def _beginning(before: Cell, seen: float) -> float:
+    if isinstance(before, str):
+        raise ValueError(f"{before!r} is no time")
+    return -inf if before < 0 else seen - _age(before)
 
 
 def _moment(cell: Cell) -> int:

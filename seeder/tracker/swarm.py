@@ -23,11 +23,13 @@ from seeder.tracker.handout import NOBODY, Handout, OwnPlace, Stand
 from seeder.tracker.journal import SwarmNews, departed
 from seeder.tracker.listed import COMPLETE, SAID, WANTS_NOTHING
 from seeder.tracker.members import Members
+from seeder.tracker.owed import OwedClaim
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.rooms import Room
 from seeder.tracker.roster import SwarmRoster
 from seeder.tracker.saved import SavedPeer
 from seeder.tracker.sessions import COMPLETED, UNSURE, session_name
+from seeder.tracker.shared import SharedClaims
 from seeder.tracker.told import SharedPeer
 from seeder.tracker.visits import Visits
 
@@ -55,6 +57,7 @@ class Swarm:
         "completed_elsewhere",
         "members",
         "news",
+        "shared",
     )
 
     def __init__(
@@ -83,6 +86,8 @@ class Swarm:
         self._groups = groups
         self.news = news
         """What the other nodes of a cluster are told; None for a node by itself."""
+        self.shared = claims if isinstance(claims, SharedClaims) else None
+        """The claims, where several nodes hear them."""
         self._roster: SwarmRoster | None = None
         """None while nobody is listed: most torrents have no peer at a time."""
 
@@ -189,7 +194,7 @@ class Swarm:
             self.completed += 1
             if news is not None:
                 news.counted(endpoint)
-        elif news is not None and claims.is_owed(session, request):
+        elif news is not None and self.shared is not None and self.shared.is_owed(session, request):
             news.owes(request, endpoint, now, claims.sessions.name(session))
         if number < 0:
             number = roster.enter(endpoint, networks, session, now, said)
@@ -318,17 +323,18 @@ class Swarm:
         Peers pass the same limits as if they had announced here. What they claim is counted if the
         word is `fresh`, and the count is up to this node.
         """
-        news = self.news
-        if news is None:
+        news, claims = self.news, self.shared
+        if news is None or claims is None:
             return
-        endpoint, seen, request, claims = told.endpoint, told.seen, told.request(), self.claims
+        endpoint, seen, request = told.endpoint, told.seen, told.request()
         number, known = self._find(endpoint), claims.find(request, endpoint)
+        known_at = claims.sessions.seen[known] if known >= 0 else seen
         before = None if self._roster is None else self._roster.remembered(number)
         newer = before is None or before.seen < seen
         is_other = number >= 0 and not self._is_client_at(number, request)
         if news.is_old(told):
             if known >= 0:
-                claims.hear(known, told, now, fresh=fresh)
+                claims.hear(known, told, now, fresh=fresh, seen=known_at)
             if newer and not told.gone:
                 # Whoever was there before has gone, too.
                 news.remember_gone(departed(self._info_hash, endpoint, seen))
@@ -355,7 +361,7 @@ class Swarm:
             if listed >= 0:
                 claims.set_unsure(known, unsure)
         if known >= 0:
-            claims.hear(known, told, now, fresh=fresh)
+            claims.hear(known, told, now, fresh=fresh, seen=known_at)
         if told.gone and before is not None and newer and not (told.is_stray and is_other):
             self._list().lose(number, seen)
             if told.is_stray:
@@ -368,14 +374,28 @@ class Swarm:
         None: another node counts it.
         """
         news, name = self.news, session_name(told.peer_id, told.key, told.endpoint)
-        if news is None or not news.journal.counts(name):
+        if news is None or self.shared is None or not news.journal.counts(name):
             return None
-        if self.claims.hear_completion(told, name, now):
+        if self.shared.hear_completion(told, name, now):
             self.completed += 1
             news.counted(told.endpoint)
         if self.members is not None:
             self.members.hear_completion(told)
         return name
+
+    def hear_bytes(self, claim: OwedClaim, now: float) -> bytes | None:
+        """Take in which bytes a peer has claimed; return as `hear_completion` does."""
+        told = claim.peer
+        news, name = self.news, session_name(told.peer_id, told.key, told.endpoint)
+        if news is None or self.shared is None or not news.journal.counts(name):
+            return None
+        self.shared.hear_bytes(claim, name, now)
+        return name
+
+    def count_own(self, claim: OwedClaim, now: float) -> None:
+        """Count bytes that another node was to count, and this one is to now."""
+        if self.shared is not None:
+            self.shared.count_own(claim, now)
 
     def counts(self) -> tuple[int, int, int]:
         """Return what `ScrapeCounts` has; our own seeder is one of the complete peers."""
@@ -405,7 +425,7 @@ class Swarm:
 
     def leave(self) -> None:
         """Let all peers go, as the torrent is closed; `Claims.let_go` follows."""
-        self.members = self.news = None
+        self.members = self.news = self.shared = None
         if self._roster is not None:
             self._roster.leave()
             self._roster = None

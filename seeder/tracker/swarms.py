@@ -11,7 +11,6 @@ from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.belief import Belief
-from seeder.tracker.claims import Claims
 from seeder.tracker.counters import ClaimCounter, GroupCounter
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import OwnPlace
@@ -25,6 +24,7 @@ from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.rooms import Room
 from seeder.tracker.saved import Counted
 from seeder.tracker.sessions import session_name
+from seeder.tracker.shared import make_claims
 from seeder.tracker.swarm import Swarm
 from seeder.tracker.tallies import TrackerTallies
 from seeder.tracker.visits import Visits
@@ -184,14 +184,16 @@ class Swarms(KeptSwarms):
             self.guard(info_hash, private=private)
             return
         policy, visits, journal = self.policy, self._visits, self.journal
-        account = Claims(
+        belief = Belief(info_hash, visits, policy.peers_per_address)
+        news = None if journal is None else SwarmNews(journal, info_hash)
+        account = make_claims(
             size,
             claims,
-            belief=Belief(info_hash, visits, policy.peers_per_address),
+            belief=belief,
             memory=policy.expiry,
             room=self._past,
             counted=counted,
-            counts=None if journal is None else journal.counts,
+            news=news,
         )
         swarm = Swarm(
             info_hash,
@@ -201,7 +203,7 @@ class Swarms(KeptSwarms):
             visits=visits,
             claims=account,
             groups=self._groups,
-            news=None if journal is None else SwarmNews(journal, info_hash),
+            news=news,
         )
         if journal is not None:
             journal.open(info_hash)
@@ -220,7 +222,9 @@ class Swarms(KeptSwarms):
             swarm.adopt(sorted(peers, key=lambda peer: peer.seen))
             if swarm.news is not None:
                 swarm.news.tell_again(swarm.endpoints(), saved.gone)
-                swarm.news.owe_again(saved.owed)
+                swarm.news.owe_again(saved.owed, saved.owed_bytes)
+            if swarm.shared is not None:
+                swarm.shared.adopt_downloads(saved.downloads)
         self.guard(info_hash, private=private)
         if swarm.members is not None and saved is not None:
             swarm.members.adopt(saved.members)

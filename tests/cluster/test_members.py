@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from seeder.cluster.members import LARGEST
+from seeder.cluster.members import FORMAT, LARGEST
 from tests.cluster.support import MakeNode, until
 from tests.support.redis import RedisServer
 
@@ -132,3 +132,36 @@ async def test_what_others_say_of_themselves_is_taken_as_far_as_it_is_right(
     assert found["types"].told == {}
     for name in ("nan", "inf"):
         assert (found[name].http, found[name].told) == ((), {})
+
+
+async def test_of_a_node_of_another_version_it_is_said_once(
+    node: MakeNode, redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "seeder.cluster.members")
+    one = await node("one")
+
+    def say(name: str, **more: object) -> None:
+        # So far ahead that nobody falls silent while this runs.
+        seconds = int(redis.ask("TIME").split()[0]) + 60
+        said = json.dumps({"peer": [], "told": {}, **more})
+        redis.ask("HSET", "seeder:nodes", name, f"{1000 * seconds} t run {said}")
+
+    say("old")
+    say("new", format=FORMAT + 1)
+    say("odd", format="2")
+    say("same", format=FORMAT)
+    await until(lambda: len(one.names) == 5)
+    say("old", peer=["10.0.0.1:6881"])
+    await until(lambda: any(each.peer for each in one.cluster.membership.members))
+    lines = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert sorted(line.partition(":")[0] for line in lines) == [
+        f'node "new" is of a newer version of seeder (it tells by format {FORMAT + 1}, this one by'
+        f" {FORMAT})",
+        f'node "odd" is of an older version of seeder (it tells by format 1, this one by {FORMAT})',
+        f'node "old" is of an older version of seeder (it tells by format 1, this one by {FORMAT})',
+    ]
+    # Brought up to this one's, and down again.
+    say("old", format=FORMAT)
+    await until(lambda: one.cluster.membership.members[2].format == FORMAT)
+    say("old")
+    await until(lambda: sum("older version" in r.getMessage() for r in caplog.records) == 3)

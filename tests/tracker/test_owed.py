@@ -1,33 +1,41 @@
 """What another node is to count is told until it is settled, and doesn't grow without bound."""
 
 import itertools
+from math import inf
 
 import pytest
 
 from seeder.torrent.info import InfoHash
 from seeder.tracker import owed
 from seeder.tracker.journal import departed
-from seeder.tracker.owed import FIRST_PAUSE, LONGEST_PAUSE, CompletionName, OwedCompletions
-from seeder.tracker.told import SharedPeer
+from seeder.tracker.owed import (
+    CLOCKS_DIFFER,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    ClaimName,
+    Owed,
+    OwedClaim,
+    Settled,
+)
 
 ONE = InfoHash(b"1" * 20)
 
 
-def name(number: int) -> CompletionName:
-    return CompletionName(ONE, b"%029d" % number)
+def name(number: int) -> ClaimName:
+    return ClaimName(ONE, b"%029d" % number)
 
 
-def peer(address: bytes, seen: float = 0.0) -> SharedPeer:
-    return departed(ONE, address + b"\1\1", seen)
+def claim(address: bytes, seen: float = 0.0) -> OwedClaim:
+    return OwedClaim(departed(ONE, address + b"\1\1", seen))
 
 
-def due(owing: OwedCompletions, now: float) -> list[CompletionName]:
+def due(owing: Owed, now: float) -> list[ClaimName]:
     return [each for each, _ in owing.due(now)]
 
 
 def test_what_is_owed_is_told_again_less_and_less_often_until_it_is_settled() -> None:
-    owing = OwedCompletions()
-    owing.owe(name(1), peer(bytes(4)))
+    owing = Owed()
+    owing.owe(name(1), claim(bytes(4)))
     moments, now = [], 0.0
     while now < 400:
         if due(owing, now):
@@ -49,20 +57,62 @@ def test_what_is_owed_is_told_again_less_and_less_often_until_it_is_settled() ->
 
 def test_who_owes_too_much_loses_it_before_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owed, "MOST_OWED", 20)
-    owing = OwedCompletions()
+    owing = Owed()
     for number in range(3):
-        owing.owe(name(number), peer(bytes((10, number, 0, 1))))
+        owing.owe(name(number), claim(bytes((10, number, 0, 1))))
     for number in range(100, 300):
-        owing.owe(name(number), peer(bytes((192, 0, 2, number % 5))))
+        owing.owe(name(number), claim(bytes((192, 0, 2, number % 5))))
     assert len(owing) == 20
-    owing.owe(name(3), peer(bytes((10, 3, 0, 1))))
+    owing.owe(name(3), claim(bytes((10, 3, 0, 1))))
     assert len(owing) == 20
     assert {name(number) for number in range(4)} <= set(due(owing, 0))
 
 
 def test_what_is_older_than_any_session_is_forgotten() -> None:
-    owing = OwedCompletions()
-    owing.owe(name(1), peer(bytes(4), seen=10.0))
-    owing.owe(name(2), peer(bytes(4), seen=20.0))
+    owing = Owed()
+    owing.owe(name(1), claim(bytes(4), seen=10.0))
+    owing.owe(name(2), claim(bytes(4), seen=20.0))
     owing.expire(20.0)
     assert due(owing, 0) == [name(2)]
+
+
+def bytes_of(low: int, high: int, began: float = -inf, seen: float = 0.0) -> OwedClaim:
+    peer = departed(ONE, bytes(4) + b"\1\1", seen)._replace(downloaded=high)
+    return OwedClaim(peer, low, began)
+
+
+def test_of_bytes_what_is_settled_is_told_no_more() -> None:
+    owing = Owed()
+
+    def left() -> tuple[int, int] | None:
+        claim = owing.get(name(1))
+        return None if claim is None else (claim.low, claim.peer.downloaded)
+
+    owing.owe(name(1), bytes_of(100, 300), due=5.0)
+    assert due(owing, 4.0) == []
+    owing.owe(name(1), bytes_of(300, 700))
+    assert left() == (100, 700)
+    owing.settle_bytes(name(2), Settled(-inf, 0, 900))
+    owing.settle_bytes(name(1), Settled(-inf, 200, 900))
+    assert left() == (100, 700)
+    owing.settle_bytes(name(1), Settled(-inf, 0, 300))
+    assert left() == (300, 700)
+    owing.settle_bytes(name(1), Settled(-inf, 300, 700))
+    assert left() is None
+
+
+def test_of_two_downloads_the_later_one_is_owed() -> None:
+    owing = Owed()
+    owing.owe(name(1), bytes_of(100, 300))
+    owing.owe(name(1), bytes_of(0, 0, began=50.0))
+    owing.owe(name(1), bytes_of(0, 200, began=50.0))
+    # Who counts hasn't heard yet that it began anew.
+    owing.settle_bytes(name(1), Settled(-inf, 0, 1000))
+    claim = owing.get(name(1))
+    assert claim is not None
+    assert (claim.low, claim.peer.downloaded, claim.began) == (0, 200, 50.0)
+    owing.settle_bytes(name(1), Settled(50.0 + CLOCKS_DIFFER / 2, 0, 200))
+    assert owing.get(name(1)) is None
+    owing.owe(name(1), bytes_of(0, 200, began=50.0))
+    owing.settle_bytes(name(1), Settled(90.0, 0, 0))
+    assert owing.get(name(1)) is None
