@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from typing import Any
@@ -20,6 +21,7 @@ from seeder.s3.retry import RetryPolicy
 from tests.s3.fault_server import FaultServer
 from tests.s3.support import QUICK, CountingMeter, MakeOrigin
 from tests.support.processes import clean_environment
+from tests.support.redis import RedisServer, why_no_redis
 
 # Deadlines measure the machine: a first draw of text takes seconds on a busy one.
 hypothesis_settings.register_profile(
@@ -112,3 +114,12 @@ def make_origin(nursery: trio.Nursery, faults: FaultServer) -> MakeOrigin:
 async def origin(make_origin: MakeOrigin) -> S3Origin:
     """Return an origin that runs and asks the misbehaving server."""
     return await make_origin()
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """Run a Redis; skip where there is none."""
+    if reason := why_no_redis():
+        pytest.skip(reason)
+    with RedisServer() as server:
+        yield server

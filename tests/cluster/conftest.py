@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.cluster import exchange, members
+from seeder.cluster import exchange, mapping, members
 from tests.cluster.lab import Wire
 from tests.cluster.support import MakeNode, MakeTracker, make_node, make_tracker
-from tests.support.redis import RedisServer, why_no_redis
+from tests.support.redis import RedisServer
 
 
 @pytest.fixture(autouse=True)
@@ -20,15 +20,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "TELL_EVERY", 0.02)
     monkeypatch.setattr(exchange, "RETRY", 0.05)
     monkeypatch.setattr(exchange, "WAIT", 0.2)
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    """Run a Redis; skip where there is none."""
-    if reason := why_no_redis():
-        pytest.skip(reason)
-    with RedisServer() as server:
-        yield server
+    monkeypatch.setattr(mapping, "LOOK_EVERY", 0.05)
 
 
 @pytest.fixture

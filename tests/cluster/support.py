@@ -1,7 +1,7 @@
 """Nodes of a cluster, as far as this room goes."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +35,16 @@ class RunningNode:
     @property
     def names(self) -> tuple[str, ...]:
         return self.cluster.membership.names
+
+    async def run_also(
+        self,
+        part: Callable[..., Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run a part of the node, which has started when it says so, until the node stops."""
+        with self.also:
+            await part(task_status=task_status)
 
     async def stop(self) -> None:
         """End it in good order."""
@@ -121,16 +131,7 @@ def make_tracker(node: MakeNode, nursery: trio.Nursery) -> MakeTracker:
 
     async def make(name: str, policy: SwarmPolicy = POLICY, **settings: Any) -> Tracker:
         tracker = Tracker(await node(name, **settings), policy)
-        scope, ended = tracker.node.also, trio.Event()
-
-        async def run() -> None:
-            try:
-                with scope:
-                    await tracker.exchange.run()
-            finally:
-                ended.set()
-
-        nursery.start_soon(run)
+        nursery.start_soon(tracker.node.run_also, tracker.exchange.run)
         return tracker
 
     return make

@@ -36,21 +36,11 @@ MakeSite = Callable[[str], Awaitable[Site]]
 A, B, C = (ip_network(text) for text in ("203.0.113.0/24", "192.0.2.7", "2001:db8::/32"))
 
 
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "LOOK_EVERY", 0.05)
-
-
 @pytest.fixture
 def site(node: MakeNode, nursery: trio.Nursery) -> MakeSite:
     async def make(name: str) -> Site:
         made = Site(await node(name))
-
-        async def run(*, task_status: trio.TaskStatus[None]) -> None:
-            with made.node.also:
-                await made.shared.run(task_status=task_status)
-
-        await nursery.start(run)
+        await nursery.start(made.node.run_also, made.shared.run)
         return made
 
     return make

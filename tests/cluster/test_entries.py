@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.cluster import mapping as shared
 from seeder.cluster.entries import SharedEntries
 from seeder.config.added import Addition, EntryName, WrittenEntry, read_addition
 from seeder.config.fields import SourceFile
@@ -27,6 +26,11 @@ class Site:
         self.shared: SharedEntries = node.cluster.share_entries(SOURCE)
         self.found: dict[EntryName, Addition] = {}
         self.shared.share(self.found)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as inner:
+            inner.start_soon(self.follow)
+            await self.shared.run(task_status=task_status)
 
     async def follow(self) -> None:
         while True:
@@ -48,23 +52,11 @@ class Site:
 MakeSite = Callable[[str], Awaitable[Site]]
 
 
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "LOOK_EVERY", 0.05)
-
-
 @pytest.fixture
 def site(node: MakeNode, nursery: trio.Nursery) -> MakeSite:
     async def make(name: str) -> Site:
         made = Site(await node(name))
-
-        async def run(*, task_status: trio.TaskStatus[None]) -> None:
-            with made.node.also:
-                async with trio.open_nursery() as inner:
-                    inner.start_soon(made.follow)
-                    await made.shared.run(task_status=task_status)
-
-        await nursery.start(run)
+        await nursery.start(made.node.run_also, made.run)
         return made
 
     return make

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from botocore.session import Session
 from moto import settings
-from moto.server import ThreadedMotoServer
 
 from seeder.commands.event_sources import explain_webhooks, tell_queues
 from seeder.config.load import load
 from tests.commands.support import Site, seeder
 from tests.s3.fault_server import error
+from tests.support.moto import moto_server
 from tests.support.ports import free_port
 
 REGION = "eu-central-1"
@@ -68,13 +68,10 @@ class Account:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    made = Account(f"http://{host}:{port}", monkeypatch)
-    yield made
-    made.close()
-    server.stop()
+    with moto_server() as url:
+        made = Account(url, monkeypatch)
+        yield made
+        made.close()
 
 
 def with_queue(path: Path, url: str) -> Path:

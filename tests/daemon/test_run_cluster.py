@@ -1,7 +1,6 @@
 """Two nodes over one Redis: what one hears the other hands out, and Redis away is said alone."""
 
 import json
-from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import quote_from_bytes
@@ -23,15 +22,7 @@ from tests.daemon.private_site import ALICE, BOB, Site, private_config, wait_ser
 from tests.daemon.support import LOOPBACK, get, served, serving, until
 from tests.s3.objects_server import ObjectsServer
 from tests.support.ports import free_port
-from tests.support.redis import RedisServer, why_no_redis
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    if reason := why_no_redis():
-        pytest.skip(reason)
-    with RedisServer() as server:
-        yield server
+from tests.support.redis import RedisServer
 
 
 def on(config: Config, redis: RedisServer, directory: Path) -> Config:

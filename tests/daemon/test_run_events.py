@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 from botocore.session import Session
-from moto.server import ThreadedMotoServer
 
 from seeder.admin.notices import notices
 from seeder.config.events import EventSettings
@@ -21,6 +20,7 @@ from tests.admin.support import samples_of
 from tests.daemon.support import get, serving, until
 from tests.s3.event_samples import S3_EVENT
 from tests.s3.objects_server import ObjectsServer
+from tests.support.moto import moto_server
 from tests.support.ports import free_port
 
 TOKEN = "a-token-of-24-characters"
@@ -100,11 +100,8 @@ async def test_an_object_that_is_removed_goes(
 
 @pytest.fixture
 def moto() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as url:
+        yield url
 
 
 async def test_a_queue_has_an_object_served_at_once_and_is_emptied(

@@ -10,7 +10,6 @@ import pytest
 import trio
 from bencode2 import bdecode, bencode
 from botocore.session import Session
-from moto.server import ThreadedMotoServer
 
 from seeder.admin.notices import notices
 from seeder.config.objects import ObjectSettings
@@ -22,6 +21,7 @@ from seeder.s3.small_objects import SmallObject
 from seeder.torrent.publications import State
 from tests.daemon.support import get, serving, until
 from tests.s3.objects_server import ObjectsServer
+from tests.support.moto import moto_server
 
 BODY = b"I see no ships. " * 20_000
 
@@ -29,18 +29,12 @@ BODY = b"I see no ships. " * 20_000
 @pytest.fixture
 def s3() -> Iterator[Any]:
     """botocore's client of moto, with an object below d/."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    made: Any = Session().create_client(
-        "s3", region_name="us-east-1", endpoint_url=f"http://{host}:{port}"
-    )
-    made.create_bucket(Bucket="quotes")
-    made.delete_object(Bucket="quotes", Key="d/Nelson.torrent")  # all servers share what they have
-    made.put_object(Bucket="quotes", Key="d/Nelson", Body=BODY)
-    yield made
-    made.close()
-    server.stop()
+    with moto_server() as url:
+        made: Any = Session().create_client("s3", region_name="us-east-1", endpoint_url=url)
+        made.create_bucket(Bucket="quotes")
+        made.put_object(Bucket="quotes", Key="d/Nelson", Body=BODY)
+        yield made
+        made.close()
 
 
 @pytest.fixture(autouse=True)

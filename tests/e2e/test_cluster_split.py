@@ -3,7 +3,7 @@
 import http.client
 import json
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,10 @@ from tests.support.leecher import wait_for_all
 from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import KIB, MIB, content, digest
 from tests.support.processes import poll_until
-from tests.support.redis import RedisServer, why_no_redis
+from tests.support.redis import RedisServer
 
 KEY, SIZE = "large.bin", 32 * MIB
 NAMES = ("a", "b", "c")
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    if reason := why_no_redis():
-        pytest.skip(reason)
-    with RedisServer() as server:
-        yield server
 
 
 class Nodes:

@@ -4,7 +4,6 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import libtorrent as lt
 import pytest
 import trio
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
 
 from seeder.config.origins import OriginSettings
 from seeder.s3.client import S3Origin
@@ -35,6 +33,7 @@ from tests.s3.fault_server import FaultServer, Seen, in_thread
 from tests.s3.objects_server import ObjectsServer
 from tests.support.leecher import Leecher
 from tests.support.libtorrent_client import local_settings
+from tests.support.moto import moto_server
 from tests.support.objects import KIB, content, digest
 from tests.support.processes import HarnessError, poll_until
 
@@ -74,16 +73,6 @@ class Real:
         self.publisher.raw.delete_object(Bucket=self.bucket, Key=key)
 
 
-@contextmanager
-def moto(address: str) -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
-    server.start()
-    try:
-        yield "http://{}:{}".format(*server.get_host_and_port())
-    finally:
-        server.stop()
-
-
 @pytest.fixture(params=FIXTURES)
 def real(request: pytest.FixtureRequest, network: Network) -> Iterator[tuple[str, Real]]:
     """A new bucket of each real server, with the server's name."""
@@ -96,7 +85,7 @@ def real(request: pytest.FixtureRequest, network: Network) -> Iterator[tuple[str
         store.publisher.create_bucket(bucket)
         yield request.param, store
         return
-    with moto(network.address(S3_ADDRESS)) as endpoint:
+    with moto_server(network.address(S3_ADDRESS)) as endpoint:
         keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
         store = Real(endpoint, keys, Publisher(endpoint, "test", "test"), bucket)
         store.publisher.create_bucket(bucket)

@@ -12,20 +12,12 @@ import pytest
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import DAEMON_ADDRESS, Network
 from tests.support.ports import free_port
-from tests.support.redis import RedisServer, why_no_redis
+from tests.support.redis import RedisServer
 
 ASKERS = 40
 """Sockets that ask the shared port: each reaches one node or the other, by its port."""
 _CONNECT, _ANNOUNCE, _ERROR = 0, 1, 3
 _MAGIC = 0x41727101980
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    if reason := why_no_redis():
-        pytest.skip(reason)
-    with RedisServer() as server:
-        yield server
 
 
 class Machine:

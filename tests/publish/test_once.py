@@ -1,7 +1,7 @@
 """Metainfo is made by one node of a cluster and taken by the others, whoever dies meanwhile."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from seeder.torrent.info import InfoV2, build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import ObjectRef, PinnedObject
-from tests.support.redis import RedisServer, why_no_redis
+from tests.support.redis import RedisServer
 
 REF = ObjectRef("default", "bucket", "a key/with ünïcode")
 PIECE = 64 * 1024
@@ -63,14 +63,6 @@ class Node:
 
 def a_record(**more: object) -> Record:
     return Record(PinnedObject(REF, '"etag"', 7), wanted="build", **more)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    if reason := why_no_redis():
-        pytest.skip(reason)
-    with RedisServer() as server:
-        yield server
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from botocore.session import Session
-from moto.server import ThreadedMotoServer
 
 from seeder.errors import ObjectChanged, ObjectMissing, OriginFault
 from seeder.s3.client import S3Origin
@@ -14,6 +13,7 @@ from seeder.torrent.objects import ObjectRef
 from seeder.units import ByteRange
 from tests.s3.samples import NASTY
 from tests.s3.support import CountingMeter, MakeOrigin
+from tests.support.moto import moto_server
 
 BODY = bytes(range(256)) * 400
 
@@ -21,11 +21,8 @@ BODY = bytes(range(256)) * 400
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
     """The URL of a running server."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import trio
 from botocore.session import Session
-from moto.server import ThreadedMotoServer
 
 from seeder.errors import OriginError, OriginFault, OriginUnreachable
 from seeder.s3 import queues
 from seeder.s3.queues import EventQueue, QueueMessage
 from tests.s3.support import CountingMeter
+from tests.support.moto import moto_server
 from tests.support.ports import free_port
 
 REGION = "eu-central-1"
@@ -21,11 +21,8 @@ REGION = "eu-central-1"
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
     """The URL of a running server."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as url:
+        yield url
 
 
 @pytest.fixture
