@@ -12,11 +12,18 @@ from seeder.errors import ConfigError, StorageError
 
 
 def load_or_fail(
-    path: Path | None, instance: str | None, complain: Callable[[str], None] = complain_plainly
+    path: Path | None,
+    instance: str | None,
+    complain: Callable[[str], None] = complain_plainly,
+    *,
+    beside: bool = True,
 ) -> Config:
-    """Return a configuration by which a node could run; else the command ends."""
+    """Return a configuration by which a node could run; else the command ends.
+
+    `beside` is False for the node itself (see `load`).
+    """
     try:
-        config = load(path, instance)
+        config = load(path, instance, beside=beside)
         links_of(config)
     except ConfigError as error:
         fail(error, complain)

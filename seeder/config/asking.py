@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from seeder.config.directories import STATE, default_directory
+from seeder.config.directories import STATE, default_directory, is_of_units
 from seeder.config.fields import Directory, Settings, SourceFile
 from seeder.config.instances import of_instance
 from seeder.config.load import read_values
@@ -38,7 +38,8 @@ def asked_at(
     values, home = read_values(path, environment)
     admin = values.get("admin")
     known = {key: admin[key] for key in _ADMIN if key in admin} if isinstance(admin, dict) else {}
-    state: dict[str, object] = {"state_directory": default_directory(STATE, instance)}
+    default = default_directory(STATE, instance, of_units=is_of_units(path))
+    state: dict[str, object] = {"state_directory": default}
     source = SourceFile(home, frozenset())
     try:
         raw = of_instance({**state, **values, "admin": known}, instance)

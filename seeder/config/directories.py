@@ -1,9 +1,14 @@
 """Where a node keeps its state and its cache: as written, as systemd says, or below the home
-directory. Several nodes of one file never have one in common."""
+directory. Several nodes of one file never have one in common.
+
+systemd says it to the service alone. Whoever asks about the service by hand finds its directories by
+its file.
+"""
 
 import glob
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from seeder.config.environment import Overlaid, Place
@@ -19,16 +24,41 @@ class _Directory(NamedTuple):
     unit_key: str
     """What names it in the unit."""
     below_home: str
+    of_units: str
+    """Where that of the units (systemd/) is; those of instances are in it."""
 
 
-STATE = _Directory(("state_directory",), "STATE_DIRECTORY", "StateDirectory", ".local/state/seeder")
-CACHE = _Directory(("cache", "directory"), "CACHE_DIRECTORY", "CacheDirectory", ".cache/seeder")
+SYSTEM_FILE = Path("/etc/seeder/seeder.toml")
+"""The file of the units, which is meant where none is named."""
+STATE = _Directory(
+    ("state_directory",),
+    "STATE_DIRECTORY",
+    "StateDirectory",
+    ".local/state/seeder",
+    "/var/lib/seeder",
+)
+CACHE = _Directory(
+    ("cache", "directory"), "CACHE_DIRECTORY", "CacheDirectory", ".cache/seeder", "/var/cache/seeder"
+)
 
 
-def default_directory(which: _Directory, instance: str | None) -> str:
-    """Return systemd's directory (the first of its list), else one below the home directory."""
+def default_directory(which: _Directory, instance: str | None, *, of_units: bool = False) -> str:
+    """Return systemd's directory (the first of its list), else one below the home directory.
+
+    `of_units` says that the units' is meant before that, if there is one.
+    """
     own = f"/{instance}" if instance else ""
-    return _of_systemd(which) or f"~/{which.below_home}{own}"
+    if found := _of_systemd(which):
+        return found
+    # To whom it is closed, it is there all the same.
+    if of_units and os.path.lexists(which.of_units):
+        return f"{which.of_units}{own}"
+    return f"~/{which.below_home}{own}"
+
+
+def is_of_units(path: Path | None) -> bool:
+    """Tell whether a file is the units'."""
+    return path is not None and Path(path).resolve() == SYSTEM_FILE.resolve()
 
 
 def in_common(given: Overlaid, instance: str | None) -> Iterator[str]:

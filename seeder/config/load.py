@@ -8,7 +8,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from seeder.config.combinations import mistakes_of_tables, mistakes_of_values
-from seeder.config.directories import CACHE, STATE, default_directory, in_common, instances_at
+from seeder.config.directories import (
+    CACHE,
+    STATE,
+    default_directory,
+    in_common,
+    instances_at,
+    is_of_units,
+)
 from seeder.config.environment import Overlaid, Place, overlay
 from seeder.config.fields import Absent, SourceFile
 from seeder.config.instances import (
@@ -37,12 +44,15 @@ def load(
     path: Path | None,
     instance: str | None = None,
     environment: Mapping[str, str] = os.environ,
+    *,
+    beside: bool = False,
 ) -> Config:
     """Read and check the configuration; ConfigError lists every mistake, one line each.
 
     It is Unavailable where nothing is wrong but that files aren't there which it names.
     `path` is that of the file, None for one of the environment's keys alone. `instance` is what %i
-    stands for, where several nodes run by one file.
+    stands for, where several nodes run by one file. `beside` says that this isn't the node itself,
+    but somebody who asks about it: the units' file then means the units' directories.
     """
     given = _given(path, environment)
     try:
@@ -51,7 +61,8 @@ def load(
         raise ConfigError(_by_variable([*given.problems, str(error)], given)) from error
     origins, wrong = _origins(written)
     problems = [*given.problems, *wrong, *in_common(given, instance)]
-    raw = _with_defaults(written, instance) | {"origins": origins}
+    raw = _with_defaults(written, instance, of_units=beside and is_of_units(path))
+    raw["origins"] = origins
     source = SourceFile(_home(path), frozenset(origins))
     config, absent = None, 0
     try:
@@ -158,22 +169,25 @@ def find_instances(
     directory = written.get("state_directory")
     if not isinstance(directory, str) or PLACEHOLDER not in directory:
         home = directory if isinstance(directory, str) else None
-        home = home or default_directory(STATE, None)
+        home = home or default_directory(STATE, None, of_units=is_of_units(path))
         directory = f"{home}/{PLACEHOLDER}"
     return instances_at(str(_home(path) / Path(directory).expanduser()))
 
 
-def _with_defaults(written: Mapping[str, object], instance: str | None) -> dict[str, object]:
+def _with_defaults(
+    written: Mapping[str, object], instance: str | None, *, of_units: bool
+) -> dict[str, object]:
     """Return the tables except the origins, with default directories where none is written."""
     raw = {key: value for key, value in written.items() if key != "origin"}
     for name in ARRAYS:
         tables = raw.get(name, [])
         raw[name] = tuple(tables) if isinstance(tables, list) else tables
     if "state_directory" not in raw:
-        raw["state_directory"] = default_directory(STATE, instance)
+        raw["state_directory"] = default_directory(STATE, instance, of_units=of_units)
     cache = raw.setdefault("cache", {})
     if isinstance(cache, dict) and "directory" not in cache:
-        raw["cache"] = {"directory": default_directory(CACHE, instance)} | cache
+        default = default_directory(CACHE, instance, of_units=of_units)
+        raw["cache"] = {"directory": default} | cache
     return raw
 
 

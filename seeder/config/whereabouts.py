@@ -1,7 +1,8 @@
 """Where the running nodes of this machine are told what to do, as a configuration has it.
 
-A file with mistakes tells it, too: whoever asks is about to hear of them. What no file says is
-looked for where systemd's units and a user's own node have their state.
+A file with mistakes tells it, too: whoever asks is about to hear of them. One that isn't there does
+not: another node would be asked in its place. What no file says is looked for where systemd's units
+and a user's own node have their state.
 """
 
 import os
@@ -9,17 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from seeder.config.directories import STATE, instances_at
+from seeder.config.directories import STATE, SYSTEM_FILE, instances_at
 from seeder.config.environment import names_keys
 from seeder.config.instances import PLACEHOLDER, has_place
 from seeder.config.load import read_values
 from seeder.config.node import CONTROL_SOCKET
 from seeder.errors import ConfigError
 
-SYSTEM_FILE = Path("/etc/seeder/seeder.toml")
-"""The file of the units (systemd/), which is meant where none is named."""
-SYSTEM_STATE = "/var/lib/seeder"
-"""The units' StateDirectory=."""
 OFF = "off"
 """What `socket` in [admin] is where there is to be none."""
 
@@ -40,8 +37,10 @@ def find_nodes(
 ) -> list[Whereabouts]:
     """Return the nodes of a file, or the one that is named: those with a socket, or else the first.
 
-    ConfigError if the file says that there is no socket.
+    ConfigError if the file can't be opened, or says that there is no socket.
     """
+    if path is not None:
+        _open(path)
     is_system = path is None and not names_keys(environment) and system_file.is_file()
     if is_system:
         path = system_file
@@ -70,6 +69,18 @@ def find_nodes(
     return [Whereabouts(instance, Path(likeliest))]
 
 
+def _open(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ConfigError(
+            [
+                f"{path}: can't be read: {error.strerror or error}; name the file that the node"
+                " runs by, or its socket by --socket"
+            ]
+        ) from error
+
+
 def _patterns(
     values: Mapping[str, object],
     home: Path,
@@ -87,7 +98,7 @@ def _patterns(
         return
     of_systemd = environment.get(STATE.variable, "").partition(":")[0]
     own = os.path.expanduser(f"~/{STATE.below_home}")
-    for directory in [of_systemd] if of_systemd else [own, SYSTEM_STATE]:
+    for directory in [of_systemd] if of_systemd else [own, STATE.of_units]:
         # The directory of an instance's unit has its name; that of a shell may be above it.
         if instance is None or (of_systemd and instance in Path(directory).name):
             yield f"{directory}/{CONTROL_SOCKET}"

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from seeder.cli import main
 from seeder.config.instances import INSTANCED, of_instance
+from seeder.config.directories import CACHE, STATE
 from seeder.config.load import doubt_instances, find_instances, load
 from seeder.config.node import CacheSettings
 from seeder.config.sections import Config
@@ -127,6 +128,47 @@ def test_instances_are_looked_for_where_directories_are_by_default(
     path.write_text(FILE.replace('state_directory = "/var/lib/seeder/%i"', ""))
     (tmp_path / "lib" / "1").mkdir(parents=True)
     assert find_instances(path) == ["1"]
+
+
+@pytest.fixture
+def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file in the place of the units', which says nothing of directories; home has none."""
+    path = tmp_path / "seeder.toml"
+    path.write_text('[[objects]]\nbucket = "quotes"\nkey = "Nelson"\n')
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("seeder.config.directories.SYSTEM_FILE", path)
+    for module in ("directories", "load"):
+        for name, which in (("STATE", STATE), ("CACHE", CACHE)):
+            moved = which._replace(of_units=str(tmp_path / "var" / name.lower()))
+            monkeypatch.setattr(f"seeder.config.{module}.{name}", moved)
+    return path
+
+
+def test_who_asks_by_the_units_file_finds_the_directories_of_the_service(
+    units: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "home/.local/state/seeder"
+    assert load(units, beside=True).state_directory == own, "there is no service"
+    (tmp_path / "var/state").mkdir(parents=True)
+    (tmp_path / "var/cache").mkdir()
+    config = load(units, beside=True)
+    assert config.state_directory == tmp_path / "var/state"
+    assert config.cache.directory == tmp_path / "var/cache"
+    assert load(units, "2", beside=True).state_directory == tmp_path / "var/state/2"
+    assert load(units).state_directory == own, "the node itself goes by what systemd says"
+    copy = tmp_path / "copy.toml"
+    copy.write_text(units.read_text())
+    assert load(copy, beside=True).state_directory == own, "another file is of another node"
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "said"))
+    assert load(units, beside=True).state_directory == tmp_path / "said"
+
+
+def test_instances_of_the_units_are_looked_for_in_their_directory(
+    units: Path, tmp_path: Path
+) -> None:
+    units.write_text(f'{units.read_text()}[cluster]\nname = "node-%i"\n')
+    (tmp_path / "var/state/7").mkdir(parents=True)
+    assert find_instances(units) == ["7"]
 
 
 def test_a_file_for_one_node_has_no_instances(tmp_path: Path) -> None:

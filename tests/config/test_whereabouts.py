@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from seeder.config.directories import STATE
 from seeder.config.load import load
 from seeder.config.whereabouts import Whereabouts, find_nodes
 from seeder.errors import ConfigError
@@ -15,7 +16,8 @@ from seeder.errors import ConfigError
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home directory, and nothing of the machine's."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("seeder.config.whereabouts.SYSTEM_STATE", str(tmp_path / "system"))
+    state = STATE._replace(of_units=str(tmp_path / "system"))
+    monkeypatch.setattr("seeder.config.whereabouts.STATE", state)
     return tmp_path
 
 
@@ -51,6 +53,15 @@ def test_a_file_with_mistakes_tells_it_too(home: Path, mistake: str) -> None:
     with pytest.raises(ConfigError):
         load(path, environment={})
     assert find(path) == [(None, home / "here" / "control.sock")]
+
+
+def test_a_file_that_is_not_there_stands_for_no_other_node(home: Path) -> None:
+    socket_in(home / ".local/state/seeder")
+    path = home / "typo.toml"
+    with pytest.raises(ConfigError, match=f"{path}: can't be read: No such file.*--socket"):
+        find(path)
+    path.write_text("")
+    assert find(path) == [(None, home / ".local/state/seeder/control.sock")]
 
 
 def test_without_a_file_it_is_where_systemd_says_or_a_node_of_one_s_own_is(home: Path) -> None:

@@ -100,8 +100,8 @@ def test_after_kill_9_it_is_back_with_its_cache_and_its_figures(unit: Unit) -> N
     page = f"/{unit.bucket}/stays"
     code, body = unit.get(page)
     assert (code, digest(body)) == (200, digest(unit.body))
-    directories = "STATE_DIRECTORY=/var/lib/seeder CACHE_DIRECTORY=/var/cache/seeder"
-    program = f"{directories} /opt/seeder/.venv/bin/seeder report -c /etc/seeder/seeder.toml --json"
+    # By the units' file it finds their directories.
+    program = "/opt/seeder/.venv/bin/seeder report -c /etc/seeder/seeder.toml --json"
     counted = unit.status()["totals"]
     wanted = {f'"{name}": {counted[name]}' for name in ("origin_bytes", "uploaded_bytes")}
 

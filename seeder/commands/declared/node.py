@@ -38,7 +38,7 @@ def run(path: Path | None, instance: str | None, verbose: bool, form: Form) -> N
     log.catch_crashes()
     heed_early_reloads()
     watch = FileWatch(path)  # as it is before it is read
-    config = load_or_fail(path, instance, complain)
+    config = load_or_fail(path, instance, complain, beside=False)
     run_or_fail(partial(daemon.run, watch, config, log, instance), complain)
 
 
