@@ -1,8 +1,8 @@
 """Where a node keeps its state and its cache: as written, as systemd says, or below the home
 directory. Several nodes of one file never have one in common.
 
-systemd says it to the service alone. Whoever asks about the service by hand finds its directories by
-its file.
+systemd says it to the service alone. Whoever asks about the service by hand finds its directories
+by its file.
 """
 
 import glob
@@ -38,7 +38,11 @@ STATE = _Directory(
     "/var/lib/seeder",
 )
 CACHE = _Directory(
-    ("cache", "directory"), "CACHE_DIRECTORY", "CacheDirectory", ".cache/seeder", "/var/cache/seeder"
+    ("cache", "directory"),
+    "CACHE_DIRECTORY",
+    "CacheDirectory",
+    ".cache/seeder",
+    "/var/cache/seeder",
 )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
-from seeder.config.objects import ObjectSettings
 from seeder.config.origins import OriginSettings
 from seeder.config.sections import Config
 from seeder.net.addresses import (
@@ -55,9 +54,9 @@ def doubt(config: Config) -> Iterator[str]:
     for number, settings in enumerate(config.objects):
         if why := _odd_bucket(settings.bucket):
             yield f"objects[{number}].bucket: {settings.bucket}: {why}"
-        name = "key" if settings.prefix is None else "prefix"
-        for why in _odd_name(settings):
-            yield f"objects[{number}].{name}: {settings.ref}: {why}"
+        is_key = settings.prefix is None
+        for why in _odd_name(settings.bucket, settings.ref.key, is_key=is_key):
+            yield f"objects[{number}].{'key' if is_key else 'prefix'}: {settings.ref}: {why}"
     for origin in config.origins.values():
         yield from _odd_origin(origin)
     yield from _odd_addresses(config)
@@ -68,6 +67,14 @@ def doubt(config: Config) -> Iterator[str]:
     yield from _odd_budgets(config)
 
 
+def doubt_entry(bucket: str, name: str, *, is_key: bool) -> Iterator[str]:
+    """Yield a line for what is legal and seldom meant as the bucket and key, or prefix, of an
+    entry."""
+    if why := _odd_bucket(bucket):
+        yield why
+    yield from _odd_name(bucket, name, is_key=is_key)
+
+
 def _odd_bucket(bucket: str) -> str | None:
     if bucket.lower().startswith("arn:"):
         return "this is an ARN; write the name behind its last colon"
@@ -76,9 +83,7 @@ def _odd_bucket(bucket: str) -> str | None:
     return None
 
 
-def _odd_name(settings: ObjectSettings) -> Iterator[str]:
-    name = settings.ref.key
-    is_key = settings.prefix is None
+def _odd_name(bucket: str, name: str, *, is_key: bool) -> Iterator[str]:
     if not name:
         return
     query = _QUERY.search(name)
@@ -95,7 +100,7 @@ def _odd_name(settings: ObjectSettings) -> Iterator[str]:
         yield "this is a URL; write what stands behind the bucket"
     elif name.startswith("/"):
         yield "keys seldom begin with a slash; leave it out"
-    elif name.startswith(f"{settings.bucket}/"):
+    elif name.startswith(f"{bucket}/"):
         yield "it begins with the name of its bucket; write what stands behind it"
     if name != name.strip() or "\n" in name:
         yield "it begins or ends with a blank"

@@ -107,7 +107,7 @@ class Describer:
         added = self.additions.find(name)
         row = self.accounts.row(publication, stalled)
         counted = row.document(self.prices())
-        told: dict[str, Any] = {key: counted[key] for key in counted.keys() - _OTHERWISE}
+        told: dict[str, Any] = {k: counted[k] for k in counted if k not in _OTHERWISE}
         told |= self._of_torrent(publication, torrent)
         return ObjectState(
             origin=ref.origin,

@@ -13,6 +13,7 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 
 from seeder.config.added import EntryName
+from seeder.config.objects import ObjectSettings
 from seeder.config.origins import DEFAULT_ORIGIN
 from seeder.control.operations import ROOT, OpenObject, Problem, QueryObject
 from seeder.control.values import ListLimit
@@ -114,7 +115,9 @@ def refusals() -> Iterator[None]:
 def written(body: OpenObject, wanted: Literal["key", "prefix"]) -> dict[str, object]:
     """Return the entry in a body, which has the key `wanted` and not the other one; Problem."""
     other = "key" if wanted == "prefix" else "prefix"
-    entry = {key: value for key, value in (body.model_extra or {}).items() if value is not None}
+    known = ObjectSettings.model_fields
+    given = (body.model_extra or {}).items()
+    entry = {key: value for key, value in given if value is not None or key not in known}
     if wanted not in entry or other in entry:
         where = f"{ROOT}/objects" if other == "key" else f"{ROOT}/prefixes"
         raise Problem(

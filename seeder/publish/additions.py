@@ -192,7 +192,10 @@ class Additions:
             if before is not None and before.settings == settings:
                 return name, False
             if before is not None:
-                raise EntryConflict(f"{name.ref}: was added already, with other settings")
+                raise EntryConflict(
+                    f"{name.ref}: was added already, with other settings; change those"
+                    " (seeder set), or remove it first"
+                )
             if self._living >= MOST_ADDED:
                 raise EntryConflict(f"there are {MOST_ADDED} added entries already: remove some")
             await self._say([self._said(name, entry, settings)])
@@ -211,7 +214,9 @@ class Additions:
             if before is None or before.entry is None or name in self._configured:
                 raise EntryConflict(f"{name.ref}: is no added entry; change it where it is written")
             values = {**before.entry, **patch}
-            entry = {key: value for key, value in values.items() if value is not None}
+            # What is no key at all is refused, whatever it is to be.
+            wrong = patch.keys() - before.entry.keys() - ObjectSettings.model_fields.keys()
+            entry = {k: value for k, value in values.items() if value is not None or k in wrong}
             settings = check_entry(entry, self._source)
             after = name_of(settings)
             if after != name and (after in self._configured or self.find(after) is not None):

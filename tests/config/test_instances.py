@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from seeder.cli import main
-from seeder.config.instances import INSTANCED, of_instance
 from seeder.config.directories import CACHE, STATE
+from seeder.config.instances import INSTANCED, of_instance
 from seeder.config.load import doubt_instances, find_instances, load
 from seeder.config.node import CacheSettings
 from seeder.config.sections import Config

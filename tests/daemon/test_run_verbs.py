@@ -46,6 +46,10 @@ def write_more(file: Path, text: str) -> None:
     file.write_text(f"{file.read_text()}\n{text}\n")
 
 
+async def lines_of(ask: Ask, *words: str) -> list[str]:
+    return (await ask(*words)).out.decode().splitlines()
+
+
 async def test_status_is_one_screen(ask: Ask, node: Node) -> None:
     result = await ask("status")
     assert (result.code, result.err) == (0, "")
@@ -142,8 +146,32 @@ async def test_an_object_comes_is_followed_and_goes(
 async def test_what_can_not_be_published_ends_the_wait_at_once(ask: Ask) -> None:
     result = await ask("add", "quotes/missing", "--wait")
     assert (result.code, result.out) == (1, b"")
-    assert result.err.splitlines()[-1].startswith("quotes/missing: S3 answers 404")
+    last = result.err.splitlines()[-1]
+    assert last.startswith("quotes/missing: S3 answers 404")
+    assert last.endswith("; it is added all the same, and tried again; seeder rm takes it out")
     assert "failed" in (await ask("ls", "--state", "failed")).out.decode()
+    [told] = [each for each in await lines_of(ask, "status") if each.startswith("trouble")]
+    assert told.startswith("trouble  quotes/missing  (added): failed: S3 answers 404")
+
+
+async def test_a_key_that_is_none_can_not_be_unset(ask: Ask) -> None:
+    name = "quotes/missing"
+    assert (await ask("add", name, "--set", "refresh=1h")).code == 0
+    result = await ask("set", name, "--unset", "refrsh")
+    assert (result.code, result.line) == (1, 'refrsh: unknown key; did you mean "refresh"?')
+    again = await ask("add", name)
+    assert again.code == 1
+    assert again.line.endswith("with other settings; change those (seeder set), or remove it first")
+    assert (await ask("set", name, "--unset", "refresh")).code == 0
+    assert (await ask("add", name)).code == 0
+
+
+async def test_the_keys_of_json_have_one_order(ask: Ask) -> None:
+    told = [[*json.loads((await ask("show", "quotes/Nelson", "--json")).out)]]
+    listed = json.loads((await ask("ls", "--json")).out)["objects"]
+    counted = [key for key in told[0] if key.endswith("_bytes")]
+    assert [*listed[0]] == told[0]
+    assert counted[:2] == ["cached_bytes", "origin_bytes"]
 
 
 async def test_what_stands_in_the_file_is_changed_there(ask: Ask, file: Path) -> None:

@@ -16,9 +16,10 @@ def aligned(pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
         yield f"{name.ljust(width)}  {text}".rstrip()
 
 
-def object_lines(found: Row) -> Iterator[str]:
-    """Yield what is known of an object."""
-    return aligned([(name, printable(text)) for name, text in _of_object(found) if text])
+def object_lines(found: Row, node: str | None = None) -> Iterator[str]:
+    """Yield what is known of an object, by which of several nodes."""
+    pairs = [*_of_object(found), ("told by", "" if node is None else f"node {node}")]
+    return aligned([(name, printable(text)) for name, text in pairs if text])
 
 
 def _of_object(found: Row) -> Iterator[tuple[str, str]]:
@@ -49,7 +50,7 @@ def _counted(found: Row) -> Iterator[tuple[str, str]]:
     if "origin_bytes" not in found:
         return
     requests = found.get("origin_requests") or 0
-    yield "from S3", f"{rounded_size(found['origin_bytes'])} in {requests:,} requests"
+    yield "from S3", f"{rounded_size(found['origin_bytes'])} in {counted(requests, 'request')}"
     yield "uploaded", rounded_size(found["uploaded_bytes"])
     yield (
         "delivered",

@@ -1,9 +1,11 @@
 """Names of objects as people write them, and as the paths of the API have them. No I/O."""
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 _SCHEME = "s3://"
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,11 @@ def parse_target(
     is_prefix |= is_bundle
     name = text.removeprefix(_SCHEME)
     bucket, _, key = name.partition("/")
+    wanted = "want BUCKET/PREFIX" if is_prefix else "want BUCKET/KEY"
+    if _URL.match(name):
+        raise ValueError(f"this is a URL; {wanted} or s3://{wanted.removeprefix('want ')}")
     if not bucket or (not key and not is_prefix):
-        raise ValueError("want BUCKET/KEY" if not is_prefix else "want BUCKET/PREFIX")
+        raise ValueError(wanted)
     return Target(bucket, key, is_prefix, origin, version_id, is_bundle)
 
 

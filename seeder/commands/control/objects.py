@@ -11,13 +11,15 @@ from seeder.commands.control.following import Goal, follow
 from seeder.commands.control.names import Target
 from seeder.commands.control.nodes import NodesWanted
 from seeder.commands.control.output import show_answers, show_json
-from seeder.commands.ending import fail_if_any
+from seeder.commands.ending import complain_plainly, fail_if_any
 from seeder.commands.texts import printable
+from seeder.config.unlikely import doubt_entry
 from seeder.errors import ControlFailed, ControlRefused
 from seeder.torrent.publications import State
 
 Action: TypeAlias = Literal["refresh", "rehash", "warm"]
 _PLACE = "objects[0]."
+_STAYS = "it is added all the same, and tried again; seeder rm takes it out"
 _BEGUN: Mapping[Action, str] = {
     "refresh": "S3 is being asked",
     "rehash": "its metainfo is being made anew",
@@ -39,10 +41,15 @@ def add(verb: Verb, target: Target, settings: Mapping[str, object], *, wait: boo
     path = "/prefixes" if target.is_prefix else "/objects"
     with verb.nodes.one() as client:
         found = _tell(client, path, "POST", {**target.entry(), **settings})
+        for why in doubt_entry(target.bucket, target.key, is_key=not target.is_prefix):
+            complain_plainly(printable(f"warning: {target}: {why}; seeder rm takes it out"))
         how = "serving" if found.get("state") == State.SERVING else "added"
         if wait:
             goal: Goal = "listing" if target.is_prefix else "torrent"
-            found, how = follow(client, target, goal, found)
+            try:
+                found, how = follow(client, target, goal, found)
+            except ControlFailed as error:
+                raise ControlFailed(f"{error}; {_STAYS}") from error
     if verb.as_json:
         show_json(found, verb.show)
         return
@@ -73,11 +80,11 @@ def remove(verb: Verb, target: Target) -> None:
 def show(verb: Verb, target: Target) -> None:
     """Print all that is known of an object or prefix; ControlFailed."""
     with verb.nodes.one() as client:
-        found = _ask(client, target, target.path())
+        found, node = _ask(client, target, target.path()), client.instance
     if verb.as_json:
         show_json(found, verb.show)
         return
-    for line in prefix_lines(found) if target.is_prefix else object_lines(found):
+    for line in prefix_lines(found) if target.is_prefix else object_lines(found, node):
         verb.show(line)
 
 

@@ -3,12 +3,15 @@
 import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from functools import partial
 from urllib.parse import quote
 
 from seeder.commands.control.client import ControlClient, Json
+from seeder.commands.control.object_table import Row
 from seeder.commands.control.objects import Verb
 from seeder.commands.control.output import show_answers
-from seeder.commands.control.status_text import status_lines
+from seeder.commands.control.pages import page_path
+from seeder.commands.control.status_text import MOST_TROUBLED, TROUBLED, status_lines
 from seeder.commands.ending import fail_if_any
 from seeder.commands.texts import printable
 from seeder.errors import ControlRefused, ControlSilent
@@ -20,17 +23,28 @@ _AWHILE = 2.0
 
 def status(verb: Verb) -> None:
     """Print how the nodes stand; ControlFailed where one can't be asked."""
-    told, faults = verb.nodes.each(lambda client: client.ask("/status"))
+    told, faults = verb.nodes.each(partial(_status, with_objects=not verb.as_json))
     if verb.as_json:
-        show_answers(told, verb.show)
+        show_answers([(instance, answer) for instance, (answer, _) in told], verb.show)
     else:
         now = time.time()
-        for place, (instance, answer) in enumerate(told):
+        for place, (instance, (answer, troubled)) in enumerate(told):
             if place:
                 verb.show("")
-            for line in status_lines(answer, instance, now):
+            for line in status_lines(answer, instance, now, troubled):
                 verb.show(line)
     fail_if_any(faults)
+
+
+def _status(client: ControlClient, *, with_objects: bool) -> tuple[Json, list[Row]]:
+    """Return how a node stands, and some of the objects of each state that takes a person."""
+    answer = client.ask("/status")
+    found: list[Row] = []
+    for state in TROUBLED if with_objects else ():
+        if answer["objects"].get(state):
+            page = page_path("objects", {"state": state}, MOST_TROUBLED)
+            found += client.ask(page)["objects"]
+    return answer, found
 
 
 def reload(verb: Verb, *, wait: bool) -> None:

@@ -4,22 +4,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from seeder.commands.control.details import aligned
+from seeder.commands.control.object_table import Row, name_of, without_name
 from seeder.commands.texts import printable
 from seeder.ledger.limits import Level, Limit, Period, Resource
+from seeder.torrent.publications import State
 from seeder.units import counted, rounded_size, rounded_time, show_moment
 
 Figures: TypeAlias = Mapping[str, Any]
+TROUBLED = (State.FAILED, State.FAULTY)
+"""States that mostly take a person."""
+MOST_TROUBLED = 5
+"""Objects of each of them that are told of: it is one screen."""
 
 
-def status_lines(status: Figures, instance: str | None, now: float) -> Iterator[str]:
-    """Yield the lines of a node's answer; `now` is in Unix seconds."""
+def status_lines(
+    status: Figures, instance: str | None, now: float, troubled: Sequence[Row] = ()
+) -> Iterator[str]:
+    """Yield the lines of a node's answer; `now` is in Unix seconds, `troubled` are some of the
+    objects that aren't well."""
     name = "seeder" if instance is None else f"seeder {instance}"
     standing = "ready" if status["ready"] else f"not ready: {status['unready']}"
     up = rounded_time(max(now - status["started"], 0))
     since = show_moment(status["started"])
     yield printable(f"{name}, version {status['version']}, up {up} since {since}: {standing}")
     pairs = [
-        *_faults(status),
+        *_faults(status, troubled),
         *_listeners(status["listeners"]),
         ("objects", _objects(status)),
         ("peers", _peers(status)),
@@ -30,12 +39,22 @@ def status_lines(status: Figures, instance: str | None, now: float) -> Iterator[
     yield from aligned([(title, printable(text)) for title, text in pairs])
 
 
-def _faults(status: Figures) -> Iterator[tuple[str, str]]:
+def _faults(status: Figures, troubled: Sequence[Row]) -> Iterator[tuple[str, str]]:
     # Whether it is ready stands above.
     notices = [each for each in status["notices"] if not each.startswith("not ready:")]
-    faults = [*notices, *filter(None, [status["degraded"]])]
+    faults = [*notices, *filter(None, [status["degraded"]]), *_troubled(status, troubled)]
     for place, fault in enumerate(faults):
         yield ("" if place else "trouble"), str(fault)
+
+
+def _troubled(status: Figures, troubled: Sequence[Row]) -> Iterator[str]:
+    for state in TROUBLED:
+        told = [each for each in troubled if each["state"] == state]
+        for each in told:
+            yield f"{name_of(each)}: {state}: {without_name(each, each.get('reason'))}"
+        more = status["objects"].get(state, 0) - len(told)
+        if told and more > 0:
+            yield f"{more:,} more: seeder ls --state {state}"
 
 
 def _listeners(listeners: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:

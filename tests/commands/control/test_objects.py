@@ -132,6 +132,31 @@ async def test_what_names_no_object_is_wrong_usage(ask: Ask, node: ScriptedNode,
     assert (result.code, result.out, node.seen) == (2, b"", [])
 
 
+@pytest.mark.parametrize("verb", ["add", "rm", "show", "warm"])
+async def test_a_url_is_no_name(ask: Ask, node: ScriptedNode, verb: str) -> None:
+    result = await ask(verb, "https://quotes.s3.amazonaws.com/Nelson")
+    assert (result.code, result.out, node.seen) == (2, b"", [])
+    assert "this is a URL; want BUCKET/KEY or s3://BUCKET/KEY" in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["quotes/isos/"], 'it ends with a slash; for all below it: prefix = "isos/"'),
+        (["quotes/*.iso"], "there are no patterns, this is a name"),
+        (["quotes/quotes/x", "--prefix"], "it begins with the name of its bucket"),
+    ],
+)
+async def test_a_name_that_is_seldom_meant_is_warned_of(
+    ask: Ask, node: ScriptedNode, words: list[str], why: str
+) -> None:
+    for kind in ("objects", "prefixes"):
+        node.on(f"POST /{kind}", answer(an_object("x"), 201))
+    result = await ask("add", *words)
+    assert result.code == 0
+    assert result.line.startswith(f"warning: {words[0]}: {why}")
+
+
 async def test_json_is_what_the_api_gave(ask: Ask, node: ScriptedNode) -> None:
     found = an_object("x", settings={"refresh": "1h"}, key="evil\x1b\u202e")
     node.on("GET /objects/quotes/x", answer(found))
@@ -231,7 +256,8 @@ async def test_an_object_that_fails_ends_the_wait_with_its_reason(
     node.on("GET /objects/quotes/a%20%1B%20b", answer(failed))
     result = await ask("add", "quotes/a \x1b b", "--wait")
     assert (result.code, result.out) == (1, b"")
-    assert result.err.splitlines()[-1] == reason
+    stays = "it is added all the same, and tried again; seeder rm takes it out"
+    assert result.err.splitlines()[-1] == f"{reason}; {stays}"
 
 
 async def test_a_bundle_is_waited_for_as_an_object(ask: Ask, node: ScriptedNode) -> None:
