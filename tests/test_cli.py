@@ -98,9 +98,40 @@ def test_help_names_every_command_and_wrong_usage_is_2(here: Callable[..., Resul
         *("init", "completion", "man", "health"),
     ):
         assert f"\n  {command} " in result.out.decode()
+    assert "...\n" not in result.out.decode(), "each command's line is whole"
     for words in ((), ("sail",), ("check",), ("check", "-c"), ("demo", "--size", "0 B")):
         wrong = here(*words)
         assert (wrong.code, wrong.out) == (2, b""), words
+
+
+@pytest.mark.parametrize(
+    ("words", "guess"),
+    [
+        (("stauts",), "; did you mean status?"),
+        (("rehash", "quotes/Nelson"), "; did you mean refresh --rehash?"),
+        (("keys", "revok"), "; did you mean revoke?"),
+        (("keys", "delete"), "."),
+        (("xyzzy",), "."),
+    ],
+)
+def test_a_command_that_is_none_is_told_with_what_may_be_meant(
+    here: Callable[..., Result], words: tuple[str, ...], guess: str
+) -> None:
+    result = here(*words)
+    assert result.code == 2
+    *_, name = [each for each in words if "/" not in each]
+    assert result.err.splitlines()[-1] == f"Error: No such command '{name}'{guess}"
+
+
+def test_a_file_that_lies_here_is_offered_and_not_taken(
+    here: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "SEEDER_SECTION__KEY" in here("report").err
+    (tmp_path / "seeder.toml").touch()
+    result = here("report")
+    assert result.code == 2
+    assert result.err.endswith("There is seeder.toml: -c seeder.toml\n")
 
 
 def test_check_counts_the_objects(here: Callable[..., Result], path: Path) -> None:

@@ -9,6 +9,7 @@ The doors are `check.check_online` (`check_config` asks nobody), `torrent.find_t
 configurations that they are about, `ending` how they end. The first two stand on the daemon's
 `foundation`, the last one runs the daemon itself. What `report` tells is shown by `report_table`,
 by group and by name by `report_sums`, and for finance by `bill_text` and `bill_page` (with
-`charts`). `control` tells a running node what to do, and is a room of its own. `examples` writes
-what an installation brings; `manual` makes manual page and completions of the command line itself.
+`charts`). `control` tells a running node what to do, and is a room of its own. `groups`
+guesses at misspelt commands. `examples` writes what an installation brings; `manual` makes manual
+page and completions of the command line itself.
 """

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import click
 
+from seeder.config.directories import SYSTEM_FILE
 from seeder.config.environment import names_keys
 from seeder.config.instances import is_instance
+
+_LIKELY = (Path("seeder.toml"), SYSTEM_FILE)
+"""What is offered, and never taken unasked: a torrent ends for all by a file that isn't meant."""
 
 
 def _file_or_variables(
@@ -14,6 +18,8 @@ def _file_or_variables(
 ) -> Path | None:
     if path is None and not context.resilient_parsing and not names_keys(os.environ):
         hint = "Without a file, its keys are set in the environment, as SEEDER_SECTION__KEY."
+        if found := next((each for each in _LIKELY if each.is_file()), None):
+            hint = f"There is {found}: -c {found}"
         raise click.MissingParameter(hint, context, option)
     return path
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from seeder.commands.ending import fail
+from seeder.commands.groups import GuessingGroup
 from seeder.commands.keys import list_keys, revoke_keys
 from seeder.commands.loading import configs_of
 from seeder.commands.options import checked_holder
@@ -12,7 +13,7 @@ from seeder.commands.which import config_option, instance_option
 from seeder.errors import SeederError
 
 
-@click.group()
+@click.group(cls=GuessingGroup)
 def keys() -> None:
     """List and revoke passkeys, beside a running daemon or without one."""
 
