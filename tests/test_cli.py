@@ -98,7 +98,8 @@ def test_help_names_every_command_and_wrong_usage_is_2(here: Callable[..., Resul
         *("init", "completion", "man", "health"),
     ):
         assert f"\n  {command} " in result.out.decode()
-    assert "...\n" not in result.out.decode(), "each command's line is whole"
+    commands = result.out.decode().partition("To begin:")[2]
+    assert "...\n" not in commands, "each command's line is whole"
     for words in ((), ("sail",), ("check",), ("check", "-c"), ("demo", "--size", "0 B")):
         wrong = here(*words)
         assert (wrong.code, wrong.out) == (2, b""), words
@@ -425,6 +426,9 @@ def test_an_estimate_takes_the_sizes_that_the_ledger_knows(
     assert lines[1].startswith("without us: 1.02 GiB, 10 requests: 1.024455 GB x 0.09 + 10 x")
     assert lines[2].startswith("with us: 105 MiB, 14 requests: 0.102445 GB x 0.09 + 14 x")
     assert lines[3].endswith("S3 sends 1.00 copies at most")
+    wanted = json.loads(here("estimate", "-c", path, "--downloads", "10", "--json").out)
+    assert (wanted["delivered_bytes"], wanted["origin_requests"]) == (1_100_000_000, 14)
+    assert wanted["saved_money"] == wanted["without_money"] - wanted["billed_money"] > 0
 
 
 def test_an_estimate_of_a_size_needs_no_ledger(here: Callable[..., Result], path: Path) -> None:

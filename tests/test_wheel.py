@@ -181,11 +181,14 @@ def test_what_makes_and_runs_the_image_is_written_where_it_is_wanted(
     assert {path.name for path in tmp_path.iterdir()} == usual | with_compose
     for name in with_compose:
         assert (tmp_path / name).read_bytes() == (ROOT / "config" / name).read_bytes()
-    wheel = f"seeder-{__version__}-py3-none-any.whl"
-    image = f"podman build --format docker -t seeder -f {tmp_path}/Containerfile DIR    # DIR has"
-    assert f"  {image} {wheel}\n  docker compose -f {tmp_path}/compose.yaml up -d " in told
+    assert "\n  pip wheel --no-deps -w wheel REPOSITORY    # or put your wheel there" in told
+    image = f"podman build --format docker -t seeder -f {tmp_path}/Containerfile wheel"
+    assert f"\n  {image}\n  docker compose -f {tmp_path}/compose.yaml up -d " in told
     assert "seeder run" not in told
-    told = installed.run("seeder", "init", tmp_path, "--container", "--kubernetes").stdout
+    (tmp_path / "below").mkdir()
+    around = tmp_path / "below" / ".."
+    told = installed.run("seeder", "init", around, "--container", "--kubernetes").stdout
+    (tmp_path / "below").rmdir()
     assert {path.name for path in tmp_path.iterdir()} == usual | with_compose | {"kubernetes.yaml"}
     assert told.count("podman build") == 1
     assert f"\n  kubectl apply -f {tmp_path}/kubernetes.yaml " in told

@@ -1,6 +1,6 @@
 """`seeder estimate`: what downloads to come would cost, with and without us."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from seeder.config.objects import ObjectSettings
@@ -8,7 +8,7 @@ from seeder.config.sections import Config
 from seeder.daemon.foundation import LEDGER
 from seeder.errors import SeederError, StorageError
 from seeder.ledger.counters import FORMER, AccountKey
-from seeder.ledger.estimate import Downloaded, estimate
+from seeder.ledger.estimate import Downloaded, Estimate, estimate
 from seeder.ledger.reading import records_of
 from seeder.ledger.spending import prices_of
 from seeder.publish.entries import Entries
@@ -20,10 +20,8 @@ class NoSizes(SeederError):
     """It isn't known how large the objects are."""
 
 
-def show_estimate(
-    config: Config, downloads: int, at_once: int, size: int | None, show: Callable[[str], None]
-) -> None:
-    """Print what so many downloads of each object would cost; `size` is of one object instead.
+def make_estimate(config: Config, downloads: int, at_once: int, size: int | None) -> Estimate:
+    """Return what so many downloads of each object would cost; `size` is of one object instead.
 
     NoSizes, StorageError.
     """
@@ -32,15 +30,13 @@ def show_estimate(
         raise NoSizes(
             "no size of an object is known: let `seeder run` look at them once, or say --size"
         )
-    found = estimate(
+    return estimate(
         objects,
         prices_of(config),
         downloads=downloads,
         at_once=min(at_once, downloads),
         cache=config.cache.memory + config.cache.disk,
     )
-    for line in found.lines():
-        show(line)
 
 
 def _one(config: Config, size: int) -> Downloaded:

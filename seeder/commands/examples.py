@@ -26,6 +26,8 @@ RUN_BY = {
 }
 """What runs the image, by the name of the option: first the file that is named to what reads it."""
 _IMAGE = "Containerfile"
+_WHEELS = "wheel"
+"""A directory with ours and nothing else, of which the image is built."""
 _PROGRAM, _HOME = "/opt/seeder/.venv/bin/seeder", "/etc/seeder"
 """What the units name in the repository."""
 _HIDDEN = {"/home": "ProtectHome", "/root": "ProtectHome", "/run/user": "ProtectHome"} | {
@@ -43,7 +45,8 @@ def write_examples(
     Also those that are `wanted`: "systemd", "container", "kubernetes". One that is there stays as
     it is, unless it is to be written anew by `force`.
     """
-    home = directory.absolute()
+    # People copy the paths; those with ".." are hard to read.
+    home = directory.resolve() if ".." in directory.parts else directory.absolute()
     for path, data in _files(home, wanted):
         show(f"{path}: {_write(path, data, force=force)}")
     for line in _next(home, wanted):
@@ -124,9 +127,9 @@ def _next(home: Path, wanted: Set[str]) -> Iterator[str]:
         yield "  systemctl enable --now seeder    # systemctl status seeder tells how it does"
         yield from _unseen(home)
     if wanted & RUN_BY.keys():
-        wheel = f"seeder-{seeder.__version__}-py3-none-any.whl"
+        yield f"  pip wheel --no-deps -w {_WHEELS} REPOSITORY    # or put your wheel there"
         build = shlex.join(["podman", "build", "--format", "docker", "-t", "seeder"])
-        yield f"  {build} -f {shlex.quote(str(home / _IMAGE))} DIR    # DIR has {wheel}"
+        yield f"  {build} -f {shlex.quote(str(home / _IMAGE))} {_WHEELS}"
     if "container" in wanted:
         file = shlex.quote(str(home / RUN_BY["container"][0]))
         yield f"  docker compose -f {file} up -d    # its first lines say what it takes"

@@ -65,6 +65,24 @@ class Estimate:
         """How often S3 sends what one download of every object would take."""
         return self.origin_bytes * self.downloads / (self.delivered_bytes or 1)
 
+    def document(self) -> dict[str, object]:
+        """Return the estimate for JSON, with money in the configured currency."""
+        return {
+            "objects": self.objects,
+            "downloads": self.downloads,
+            "at_once": self.at_once,
+            "waves": self.waves,
+            "delivered_bytes": self.delivered_bytes,
+            "origin_bytes": self.origin_bytes,
+            "origin_requests": self.origin_requests,
+            "origin_copies": self.origin_copies,
+            "cache_holds_all": self.fits,
+            "without_money": self.without,
+            "billed_money": self.billed,
+            "saved_money": self.without - self.billed,
+            "currency": self.prices.currency,
+        }
+
     def lines(self) -> Iterator[str]:
         """Yield the estimate and its arithmetic, for a terminal."""
         prices, currency = self.prices, self.prices.currency

@@ -83,6 +83,7 @@ async def test_a_private_torrent_is_made_for_somebody(private: Site) -> None:
         ((NAME, "--for", "a\nb"), "want a name of letters"),
         ((NAME, "--for", ""), "want a name without blanks around it"),
         ((NAME, "--for", "x" * 65), "want at most 64 bytes"),
+        (("quotes/Hardy", "--valid", "1d"), "--valid: is of a passkey; name its holder with --for"),
         ((NAME, "--for", "a", "--valid", "1s"), "want a minute at least"),
         ((NAME, "--for", "a", "--valid", "-1d"), "want a time such as"),
         ((NAME, "--for", "a", "--valid", "0d"), "want a time above zero"),

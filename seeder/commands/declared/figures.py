@@ -1,5 +1,6 @@
 """`seeder report` and `seeder estimate`."""
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Literal
 import click
 
 from seeder.commands.ending import fail
-from seeder.commands.estimate import show_estimate
+from seeder.commands.estimate import make_estimate
 from seeder.commands.loading import all_published, instances_of, load_or_fail
 from seeder.commands.options import parsed_moment
 from seeder.commands.report import ReportWanted
@@ -97,8 +98,15 @@ def report(
     help="How many of them go on at the same time.",
 )
 @click.option("--size", help="Of one object, instead of those that the ledger knows.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
 def estimate(
-    path: Path | None, instance: str | None, downloads: int, at_once: int, size: str | None
+    *,
+    path: Path | None,
+    instance: str | None,
+    downloads: int,
+    at_once: int,
+    size: str | None,
+    as_json: bool,
 ) -> None:
     """Say what downloads to come would cost with and without us."""
     config = all_published(load_or_fail(path, instance))
@@ -107,6 +115,8 @@ def estimate(
     except ValueError as error:
         raise click.BadParameter(f"{size!r}: {error}", param_hint="--size") from error
     try:
-        show_estimate(config, downloads, at_once, count, click.echo)
+        found = make_estimate(config, downloads, at_once, count)
     except SeederError as error:
         fail(error)
+    for line in [json.dumps(found.document(), indent=2)] if as_json else found.lines():
+        click.echo(line)

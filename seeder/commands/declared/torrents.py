@@ -39,6 +39,8 @@ def torrent(
     """
     if output is None and sys.stdout.isatty():
         raise click.UsageError("a torrent is no text for a terminal: name a file with -o")
+    if valid is not None and holder is None:
+        raise click.UsageError("--valid: is of a passkey; name its holder with --for")
     log_to_stderr(logging.WARNING)
     config = all_published(load_or_fail(path, instance))
     bucket, key = split_name(name)
