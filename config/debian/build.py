@@ -27,6 +27,7 @@ SCRIPTS = ("postinst", "prerm", "postrm")
 UNITS = "usr/lib/systemd/system"
 BUILT_FOR = "/opt/seeder/.venv/bin/seeder"
 """What the units of the repository run."""
+DOCUMENTS = "usr/share/doc/seeder"
 EXAMPLE = "etc/seeder/seeder.toml"
 COMPLETIONS = {
     "bash": "usr/share/bash-completion/completions/seeder",
@@ -122,7 +123,7 @@ def _add_documents(tree: Path, wheel: Path) -> None:
             archive.read(each) for each in archive.namelist() if ".dist-info/licenses/" in each
         ]
     others = f"The packages it depends on have theirs in /{HOME}/lib, in *.dist-info.\n".encode()
-    _write(tree / "usr/share/doc/seeder/copyright", b"\n".join([*licences, others]))
+    _write(tree / DOCUMENTS / "copyright", b"\n".join([*licences, others]))
 
 
 def _told(tree: Path, *words: str) -> bytes:
@@ -136,14 +137,16 @@ def _zipped(data: bytes) -> bytes:
 
 
 def _add_files(tree: Path) -> None:
-    """Add the configuration and what systemd runs."""
+    """Add the configuration, what systemd runs, and the handbook."""
     _write(tree / EXAMPLE, (ROOT / "config" / "seeder.toml").read_bytes())
     for unit in sorted((ROOT / "systemd").iterdir()):
         text = unit.read_text().replace(BUILT_FOR, PROGRAM)
         _write(tree / UNITS / unit.name, text.encode())
     for name in ("grafana-dashboard.json", "prometheus-rules.yaml"):
         data = (ROOT / "config" / name).read_bytes()
-        _write(tree / "usr/share/doc/seeder/examples" / name, data)
+        _write(tree / DOCUMENTS / "examples" / name, data)
+    for name in ("README.md", "config/README.md", "config/status.png", "config/list.png"):
+        _write(tree / DOCUMENTS / name, (ROOT / name).read_bytes())
     command = tree / PROGRAM[1:]
     command.parent.mkdir(parents=True, exist_ok=True)
     command.symlink_to("../lib/seeder/bin/seeder")

@@ -1,5 +1,6 @@
 """The Debian package: installed, upgraded, removed and purged in a booted Debian."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,10 @@ def test_a_debian_machine_takes_it_upgrades_it_and_is_rid_of_it(  # noqa: PLR091
         "seeder - publish"
         in machine.run("zcat /usr/share/man/man1/seeder.1.gz | tr -d '\\\\'").stdout
     )
+    [handbook] = re.findall(r"The handbook is (/\S+)\.$", told, re.MULTILINE)
+    text = machine.path(handbook).read_text()
+    for name in re.findall(r"\]\((\.\./README\.md|\w+\.png)", text):
+        assert machine.path(str(Path(handbook).parent / name)).exists(), name
     completing = ". /usr/share/bash-completion/completions/seeder && complete -p seeder"
     assert "_seeder_completion seeder" in machine.run(f"bash -c '{completing}'").stdout
     verified = machine.run("systemd-analyze verify seeder.service seeder@1.service", check=False)
