@@ -199,6 +199,8 @@ def test_objects_are_searched_filtered_paged_and_opened(
     assert browser.texts("#notices li") == ["1 object failed\nShow"]
     browser.click("#notices button")
     browser.wait_for(lambda: keys() == [MISSING], "the failed object alone")
+    # Why it failed stands below its name, which isn't said again.
+    assert browser.text("#objects .reason").startswith("S3 answers 404")
     browser.click("#states button")  # all
     browser.run("document.querySelector('#order').value = 'name'")
     browser.run("document.querySelector('#order').dispatchEvent(new Event('change'))")

@@ -123,12 +123,19 @@ function fillRow(shown, object, past, seconds) {
   write(peers, object.peers ? `${number(object.peers)} (${number(object.seeds)})` : "");
 }
 
+// The object's name stands above it.
+function reasonOf(object) {
+  const reason = object.reason || "";
+  const name = `${named(object.object)}: `;
+  return reason.startsWith(name) ? reason.slice(name.length) : reason;
+}
+
 function progressOf(object) {
-  if (object.progress === null) return object.reason || "";
+  if (object.progress === null) return reasonOf(object);
   const told = [share(object.progress)];
   if (object.rate !== null) told.push(rate(object.rate));
   if (object.time_left !== null) told.push(`${duration(object.time_left)} left`);
-  if (object.reason) told.push(object.reason);
+  if (object.reason) told.push(reasonOf(object));
   return told.join(", ");
 }
 
