@@ -36,6 +36,7 @@ ALLOWED = (
     "JsonObject.model_config",  # pydantic
     "Settings.model_config",  # pydantic
     "_Text.convert",  # click
+    "_Commands.format_commands",
     "_Piece._fields_",  # ctypes
     "_Head._fields_",  # ctypes
     "_Message._fields_",  # ctypes

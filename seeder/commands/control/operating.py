@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from functools import partial
+from http import HTTPStatus
 from urllib.parse import quote
 
 from seeder.commands.control.client import ControlClient, Json

@@ -175,7 +175,7 @@ async def test_a_token_that_others_can_read_is_wrong_usage(token: Path) -> None:
     result = await seeder("status", "--url", "http://127.0.0.1:9", "--token-file", token)
     assert (result.code, result.line) == (
         2,
-        f"--token-file: others can read or change {token}; chmod 600 {token}",
+        f"--token-file: others can read or change {token}; chmod 600 {token}, or 640",
     )
 
 
