@@ -9,9 +9,10 @@ import trio
 from seeder.admin.reloads import ReloadReport
 from seeder.config.load import source_name
 from seeder.config.node import LogSettings
+from seeder.daemon.garbage import only_new_garbage
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
-from seeder.daemon.systemd import Notifier
+from seeder.daemon.systemd import LONGEST_RELOAD, Notifier
 from seeder.daemon.watching import FileWatch
 
 _LOG = logging.getLogger(__name__)
@@ -68,15 +69,20 @@ class Reloader:
             self._wanted = trio.Event()
             asked, self._next = self._next, _Asked()
             self._notifier.reloading()
-            await trio.to_thread.run_sync(self._watch.reading)
-            asked.report = await self._reload(node)
+            async with trio.open_nursery() as beside:
+                # ExecReload waits for it, and systemd for ExecReload.
+                beside.start_soon(self._notifier.ask_for_time, trio.move_on_after(LONGEST_RELOAD))
+                await trio.to_thread.run_sync(self._watch.reading)
+                asked.report = await self._reload(node)
+                beside.cancel_scope.cancel()
             self._notifier.ready()
             asked.done.set()
 
     async def _reload(self, node: Node) -> ReloadReport:
         """Reload; a fault of ours is no end of what is served, and whoever asked hears of it."""
         try:
-            report = await reload(node, self._watch.path, self._instance)
+            with only_new_garbage():
+                report = await reload(node, self._watch.path, self._instance)
             self._taken_up(node.config.log)
         except Exception as error:
             _LOG.exception("a reload: internal error")

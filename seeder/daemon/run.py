@@ -4,12 +4,10 @@ What serves (peers, HTTP, the publisher) stops first. What it stands on (cache, 
 shielded from a cancel of the whole and stops after it; the ledger stops last, with a last flush.
 """
 
-import gc
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from seeder.control.tokens import read_token
 from seeder.daemon.control import NodeControl
 from seeder.daemon.descriptors import raise_limit
 from seeder.daemon.floods import WINDOW, FloodGate
+from seeder.daemon.garbage import garbage_is_rare
 from seeder.daemon.listeners import Listeners, address_of, open_listeners
 from seeder.daemon.logs import Log
 from seeder.daemon.node import Node
@@ -29,7 +28,13 @@ from seeder.daemon.opening import open_node
 from seeder.daemon.progress import tell_progress
 from seeder.daemon.reloading import Reloader
 from seeder.daemon.scrubbing import scrub
-from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
+from seeder.daemon.systemd import (
+    LONGEST_START,
+    LONGEST_STOP,
+    Notifier,
+    activated_sockets,
+    watchdog_interval,
+)
 from seeder.daemon.watching import EVERY, FileWatch
 from seeder.events.tokens import read_tokens
 from seeder.gateway.announces import TRACKER_PAGES
@@ -44,21 +49,10 @@ _LOG = logging.getLogger(__name__)
 STILL_STARTING = "not reloaded: still starting; send SIGHUP again when it is ready"
 STATUS_EVERY = 5.0
 """Seconds between two lines for `systemctl status`."""
-STARTING_EVERY = 20.0
-LONGEST_START = 1800.0
-"""Seconds between two words to the service manager that the start goes on, which takes a minute or
-two with a hundred thousand objects, and until it may think otherwise."""
 EXPIRE_EVERY = 60.0
 """Seconds between two looks for tracker peers that are gone."""
 BUDGET_EVERY = 1.0
 """Seconds between two checks of what was uploaded; reads from S3 are checked one by one."""
-
-
-COLLECT_AT = (2000, 3, 30)
-"""By how many objects more are made than let go until garbage is looked for among the new ones, and
-how often before the ones that survived are looked at, too (gc.set_threshold). With Python's 700,
-what a status page of thousands of objects is made of was still there, counted as long-lived, and
-soon had all objects of the process looked at: 80 ms without a turn for others."""
 
 
 async def serve(
@@ -211,22 +205,6 @@ async def _feed_watchdog(notifier: Notifier) -> None:
         await trio.sleep(interval)
 
 
-@contextmanager
-def garbage_is_rare() -> Iterator[None]:
-    """Load what lives as long as the daemon, and have garbage collected seldom from then on.
-
-    Collecting garbage in what is loaded would take as long again as loading it, and later stop the
-    loop each time: freeze() exempts it.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.set_threshold(*COLLECT_AT)
-        gc.enable()
-
-
 async def run(watch: FileWatch, config: Config, log: Log, instance: str | None = None) -> None:
     """Run the daemon until SIGTERM or SIGINT; SIGHUP reads the file again, for its `instance`.
 
@@ -245,16 +223,16 @@ async def run(watch: FileWatch, config: Config, log: Log, instance: str | None =
             started: list[Node] = []
             reloader = Reloader(watch, instance, notifier, log.apply)
             take_up = partial(_take_up, reloader, started)
-            nursery.start_soon(_obey, received, nursery, notifier, take_up)
+            starting = trio.move_on_after(LONGEST_START)
+            stopping = trio.move_on_after(LONGEST_STOP, shield=True)
+            nursery.start_soon(_obey, received, nursery, notifier, stopping, take_up)
             nursery.start_soon(_sum_up, log.gate)
-            starting = trio.CancelScope()
-            nursery.start_soon(_tell_starting, notifier, starting)
+            nursery.start_soon(notifier.ask_for_time, starting)
+            run_node = partial(
+                serve, config, notifier=notifier, activated=activated, reloader=reloader
+            )
             with garbage_is_rare():
-                node = await nursery.start(
-                    partial(
-                        serve, config, notifier=notifier, activated=activated, reloader=reloader
-                    )
-                )
+                node = await nursery.start(_serve_until, stopping, run_node)
             starting.cancel()
             started.append(node)
             nursery.start_soon(_follow, watch, node, take_up)
@@ -262,11 +240,17 @@ async def run(watch: FileWatch, config: Config, log: Log, instance: str | None =
     _LOG.info("stopped")
 
 
-async def _tell_starting(notifier: Notifier, starting: trio.CancelScope) -> None:
-    with starting, trio.move_on_after(LONGEST_START):
-        while True:
-            await trio.sleep(STARTING_EVERY)
-            notifier.starting(3 * STARTING_EVERY)
+async def _serve_until(
+    stopping: trio.CancelScope,
+    run_node: Callable[..., Awaitable[None]],
+    *,
+    task_status: trio.TaskStatus[Node],
+) -> None:
+    """Run the node; when it has stopped, so has whoever waits in a scope for that."""
+    try:
+        await run_node(task_status=task_status)
+    finally:
+        stopping.cancel()
 
 
 async def _sum_up(gate: FloodGate) -> None:
@@ -282,13 +266,16 @@ async def _obey(
     received: AsyncIterator[int],
     nursery: trio.Nursery,
     notifier: Notifier,
+    stopping: trio.CancelScope,
     take_up: Callable[[], Awaitable[None]],
 ) -> None:
+    """Do what signals say; at a stop, ask for time until that is over, in `stopping`."""
     async for number in received:
         if number != signal.SIGHUP:
             _LOG.info("stopping on %s", signal.Signals(number).name)
             notifier.stopping()
             nursery.cancel_scope.cancel()
+            await notifier.ask_for_time(stopping)
             return
         await take_up()
 

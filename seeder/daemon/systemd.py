@@ -8,11 +8,18 @@ import socket
 import time
 from collections.abc import Mapping, MutableMapping
 
+import trio
+
 from seeder.errors import ConfigError
 from seeder.units import whole_number
 
 FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 SOCKET_NAMES = ("tracker", "tracker-tls", "peer", "admin")
+GOING_ON_EVERY = 20.0
+"""Seconds between two words to the service manager that something goes on."""
+LONGEST_RELOAD = LONGEST_START = 1800.0
+LONGEST_STOP = 60.0
+"""Seconds until it may think otherwise: a hundred thousand objects take a while."""
 _LONGEST_STATUS = 1000
 """Characters."""
 
@@ -32,9 +39,19 @@ class Notifier:
         """Say that starting or reloading is over."""
         self._send("READY=1")
 
-    def starting(self, seconds: float) -> None:
-        """Say that the start goes on and will for so long, whatever TimeoutStartSec says."""
+    def going_on(self, seconds: float) -> None:
+        """Say that what was begun goes on and will for so long, whatever the unit's timeout says.
+
+        That may be a start, a reload (TimeoutStartSec) or a stop (TimeoutStopSec).
+        """
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+
+    async def ask_for_time(self, scope: trio.CancelScope) -> None:
+        """Say so again and again as long as a scope lasts."""
+        with scope:
+            while True:
+                self.going_on(3 * GOING_ON_EVERY)
+                await trio.sleep(GOING_ON_EVERY)
 
     def reloading(self) -> None:
         """Say that a reload has begun; `ready` ends it."""

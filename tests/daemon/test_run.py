@@ -16,10 +16,11 @@ import httpx
 import pytest
 import trio
 
+from seeder.admin.reloads import ReloadReport
 from seeder.config.node import LogSettings
 from seeder.config.public import GatewaySettings, ReadKeySettings
 from seeder.config.sections import Config
-from seeder.daemon import run
+from seeder.daemon import reloading, run, systemd
 from seeder.daemon.ground import SWARMS
 from seeder.daemon.listeners import open_listeners
 from seeder.daemon.logs import Log
@@ -340,14 +341,14 @@ async def test_sighup_before_it_is_ready_does_not_make_it_ready(
         await until(lambda: connects(config.admin.listen[0]))
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: "still starting" in caplog.text)
-        assert manager.told == []
+        assert set(manager.told) == {"EXTEND_TIMEOUT_USEC=60000000"}
         gate.set()
         await until(lambda: manager.ready_count == 1)
         await add_to(file, '[log]\nlevels = { peer = "warning" }\n')
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: manager.ready_count == 2)
         os.kill(os.getpid(), signal.SIGTERM)
-    told = [line for line in manager.told if not line.startswith("STATUS=")]
+    told = [line for line in manager.told if not line.startswith(("STATUS=", "EXTEND_"))]
     assert told == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
     assert applied == [LogSettings(), LogSettings(levels={"peer": "warning"})]
 
@@ -356,7 +357,7 @@ async def test_the_service_manager_is_asked_for_more_time_until_it_is_ready(
     config: Config, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, manager = slow_start(monkeypatch)
-    monkeypatch.setattr(run, "STARTING_EVERY", 0.01)
+    monkeypatch.setattr(systemd, "GOING_ON_EVERY", 0.01)
     more = "EXTEND_TIMEOUT_USEC=30000"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"))
@@ -365,7 +366,63 @@ async def test_the_service_manager_is_asked_for_more_time_until_it_is_ready(
         await until(lambda: manager.ready_count == 1)
         await trio.testing.wait_all_tasks_blocked(0.05)
         os.kill(os.getpid(), signal.SIGTERM)
-    assert more not in manager.told[manager.told.index("READY=1") :]
+    told = manager.told
+    assert more not in told[told.index("READY=1") : told.index("STOPPING=1")]
+
+
+async def test_the_service_manager_is_asked_for_more_time_until_a_reload_is_over(
+    config: Config, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, manager = slow_start(monkeypatch)
+    gate.set()
+    monkeypatch.setattr(systemd, "GOING_ON_EVERY", 0.01)
+    more, over = "EXTEND_TIMEOUT_USEC=30000", trio.Event()
+
+    async def reload_slowly(*given: Any) -> ReloadReport:
+        await over.wait()
+        return await reload(*given)
+
+    monkeypatch.setattr(reloading, "reload", reload_slowly)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"))
+        await until(lambda: manager.ready_count == 1)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: "RELOADING=1" in manager.told)
+        begun = manager.told.index("RELOADING=1")
+        await until(lambda: manager.told[begun:].count(more) > 2)
+        over.set()
+        await until(lambda: manager.ready_count == 2)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+    told = manager.told[begun + manager.told[begun:].index("READY=1") :]
+    assert more not in told[: told.index("STOPPING=1")]
+
+
+async def test_the_service_manager_is_asked_for_more_time_until_a_stop_is_over(
+    config: Config, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, manager = slow_start(monkeypatch)
+    gate.set()
+    monkeypatch.setattr(systemd, "GOING_ON_EVERY", 0.01)
+    more, over = "EXTEND_TIMEOUT_USEC=30000", trio.Event()
+
+    async def stop_slowly(*given: Any, **named: Any) -> None:
+        try:
+            await serve(*given, **named)
+        finally:
+            with trio.CancelScope(shield=True):
+                await over.wait()
+
+    monkeypatch.setattr(run, "serve", stop_slowly)
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"))
+            await until(lambda: manager.ready_count == 1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await until(lambda: "STOPPING=1" in manager.told)
+            stopping = manager.told.index("STOPPING=1")
+            await until(lambda: manager.told[stopping:].count(more) > 2)
+            over.set()
 
 
 async def test_a_reload_with_a_new_origin_is_refused_whole(

@@ -47,7 +47,7 @@ def test_every_state_reaches_the_manager(manager: socket.socket) -> None:
     notifier = notifier_for(manager)
     notifier.ready()
     assert manager.recv(4096) == b"READY=1"
-    notifier.starting(60)
+    notifier.going_on(60)
     assert manager.recv(4096) == b"EXTEND_TIMEOUT_USEC=60000000"
     notifier.stopping()
     assert manager.recv(4096) == b"STOPPING=1"

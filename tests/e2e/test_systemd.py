@@ -94,6 +94,15 @@ def test_a_good_file_is_taken_up_by_systemctl_reload_and_a_wrong_one_changes_not
     assert unit.torrent_status(unit.bucket, "comes")["state"] == "serving"
 
 
+def test_a_reload_that_goes_on_is_waited_for_longer_than_the_unit_says(unit: Unit) -> None:
+    unit.serve()
+    slow = "ExecReload=\nExecReload=/bin/sh -c 'kill -HUP $MAINPID; sleep 6'\n"
+    unit.drop_in(SERVICE, f"[Service]\nTimeoutStartSec=3\n{slow}", name="slow-reload")
+    unit.systemctl("reload", SERVICE)
+    assert "reload operation timed out" not in unit.log
+    assert (unit.show("ActiveState"), unit.show("TimeoutStartUSec")) == ("active", "3s")
+
+
 def test_after_kill_9_it_is_back_with_its_cache_and_its_figures(unit: Unit) -> None:
     unit.drop_in(SERVICE, AT_ONCE, name="restart")
     unit.serve()
