@@ -9,6 +9,10 @@ from seeder.errors import ConfigError
 _SLASHED_KEY = re.compile(r"\s*[\w.-]+(/[\w.-]+)+\s*=")
 _PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 """How tomllib's messages end."""
+_STATE_LINE = re.compile(
+    r"""state_directory\s*=\s*("[^"\\\x00-\x1f\x7f]+"|'[^'\x00-\x1f\x7f]+')\s*(#.*)?"""
+)
+"""There is one such key, which belongs to no table."""
 _TRIES = 20
 """An array that isn't closed is noticed further down."""
 
@@ -51,17 +55,21 @@ def _syntax_problem(path: Path, text: str, message: str) -> str:
 
 
 def salvage_toml(path: Path) -> dict[str, object]:
-    """Return the tables above the file's first mistake; nothing where it can't be read at all."""
+    """Return the tables above the file's first mistake, and the state directory wherever it stands;
+    nothing where the file can't be read at all.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines(keepends=True)
     except OSError:
         return {}
+    said = [line for line in lines if _STATE_LINE.fullmatch(line.rstrip())][:1]
+    state = tomllib.loads("".join(said))
     for _ in range(_TRIES):
         try:
-            return tomllib.loads("".join(lines))
+            return state | tomllib.loads("".join(lines))
         except tomllib.TOMLDecodeError as error:
             place = _PLACE.search(str(error))
             del lines[int(place[1]) - 1 if place and place[1] else -1 :]
         except (RecursionError, ValueError):
-            return {}
-    return {}
+            break
+    return state

@@ -64,6 +64,16 @@ def test_a_file_that_is_not_there_stands_for_no_other_node(home: Path) -> None:
     assert find(path) == [(None, home / ".local/state/seeder/control.sock")]
 
 
+@pytest.mark.parametrize("mistake", ["[[[\n", "watch = yes\n", 'x = "\n', "objects = [\n"])
+def test_a_mistake_above_its_state_directory_leads_to_no_other_node(
+    home: Path, mistake: str
+) -> None:
+    socket_in(home / ".local/state/seeder")
+    path = home / "seeder.toml"
+    path.write_text(f"{mistake}state_directory = 'here' # ours\n")
+    assert find(path) == [(None, home / "here" / "control.sock")]
+
+
 def test_without_a_file_it_is_where_systemd_says_or_a_node_of_one_s_own_is(home: Path) -> None:
     own = home / ".local/state/seeder"
     assert find(None) == [(None, own / "control.sock")]
