@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from seeder.config.public import PeerSettings
 from seeder.config.sections import Config
+from seeder.errors import Unavailable
 
 _LOG = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ CONTROL = 20
 OWN = 100 + CONTROL
 """Descriptors for files of cache, ledger and metainfo that are open at a time, for listening
 sockets, the log, the sources of credentials, and the control API."""
+LEAST = 64
+"""Descriptors below which something is always missing: a lock, a listener, what was added."""
 PUBLIC = 1000
 """HTTP connections that the public listener holds where there are enough descriptors."""
 ADMIN = 100
@@ -61,12 +64,22 @@ class Descriptors:
 
 
 def raise_limit(config: Config) -> None:
-    """Raise the process's soft limit to what a configuration needs, as far as the hard one goes."""
+    """Raise the process's soft limit to what a configuration needs, as far as the hard one goes.
+
+    Unavailable where not even LEAST are allowed.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # More than that serves nothing, and some programs walk through all that they may have.
     needed = _reserved(config) + PUBLIC + ADMIN + config.peer.connections
     if hard != resource.RLIM_INFINITY:
         needed = min(needed, hard)
+        if hard < LEAST:
+            raise Unavailable(
+                [
+                    f"only {hard} files may be open at a time, and {LEAST} is the least to work"
+                    " with: raise LimitNOFILE= in the unit (elsewhere ulimit -n)"
+                ]
+            )
     if soft not in (resource.RLIM_INFINITY, hard) and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 

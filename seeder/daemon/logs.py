@@ -14,6 +14,7 @@ from typing import Literal, TextIO, TypeAlias, get_args
 from seeder.config.node import LOG_ROOMS, LogSettings
 from seeder.daemon.floods import FloodGate
 from seeder.daemon.writing import PatientHandler
+from seeder.net.scarcity import scarcity_of
 from seeder.tracker.passkeys import hide_passkeys
 
 Form: TypeAlias = Literal["text", "json"]
@@ -124,6 +125,20 @@ def goes_to_journal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> 
     return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
+def _told(record: logging.LogRecord) -> tuple[str, str]:
+    """Return the text of a record, and a traceback where there is one; no passkey is told.
+
+    Where nothing but memory, threads or descriptors were lacking, that is said in place of it.
+    """
+    text, raised = record.getMessage(), record.exc_info
+    if not raised:
+        return hide_passkeys(text), ""
+    lacking = scarcity_of(raised[1])
+    if lacking is not None:
+        return hide_passkeys(f"{text}: {lacking}"), ""
+    return hide_passkeys(text), hide_passkeys(_trace(raised))
+
+
 def _trace(raised: _Raised) -> str:
     """Return the traceback of what was raised.
 
@@ -152,9 +167,10 @@ class LineFormatter(logging.Formatter):
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        lines = [escape_controls(f"{record.name}: {hide_passkeys(record.getMessage())}")]
-        if record.exc_info:
-            lines += hide_passkeys(_trace(record.exc_info)).split("\n")
+        text, trace = _told(record)
+        lines = [escape_controls(f"{record.name}: {text}")]
+        if trace:
+            lines += trace.split("\n")
         if record.stack_info:
             lines += record.stack_info.split("\n")
         if self._journal:
@@ -179,17 +195,18 @@ class JsonFormatter(logging.Formatter):
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
+        text, trace = _told(record)
         told = {
             "time": _time(record, "T"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": hide_passkeys(record.getMessage()),
+            "message": text,
         }
-        trace = [_trace(record.exc_info)] if record.exc_info else []
+        traces = [trace] if trace else []
         if record.stack_info:
-            trace.append(record.stack_info)
-        if trace:
-            told["traceback"] = hide_passkeys("\n".join(trace))
+            traces.append(hide_passkeys(record.stack_info))
+        if traces:
+            told["traceback"] = "\n".join(traces)
         line = json.dumps(told)
         return f"<{_priority(record.levelno)}>{line}" if self._journal else line
 

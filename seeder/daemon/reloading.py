@@ -14,6 +14,7 @@ from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
 from seeder.daemon.systemd import LONGEST_RELOAD, Notifier
 from seeder.daemon.watching import FileWatch
+from seeder.net.scarcity import why_it_failed
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,6 +87,6 @@ class Reloader:
             self._taken_up(node.config.log)
         except Exception as error:
             _LOG.exception("a reload: internal error")
-            report = ReloadReport(time.time(), "partial", f"internal error: {error!r}")
+            report = ReloadReport(time.time(), "partial", why_it_failed(error))
             node.overview.reloads.note(report)
         return report

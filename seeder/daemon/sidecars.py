@@ -23,6 +23,7 @@ from seeder.gateway.published import PublishedObjects
 from seeder.gateway.s3errors import S3Error
 from seeder.ledger.counters import Ledger
 from seeder.net.guards import Lapses
+from seeder.net.scarcity import why_it_failed
 from seeder.net.slices import Slices
 from seeder.s3.listing import SIDECAR
 from seeder.s3.origins import Origins
@@ -142,7 +143,7 @@ class Sidecars:
             self._fail(ref, error)
         except Exception as error:
             _LOG.exception("%s%s: internal error", ref, SIDECAR)
-            self._fail(ref, SeederError(f"internal error: {error!r}"))
+            self._fail(ref, SeederError(why_it_failed(error)))
         else:
             self._done[ref] = state
             self._failed.pop(ref, None)

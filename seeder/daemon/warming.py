@@ -16,6 +16,7 @@ from seeder.cache.pieces import PieceCache
 from seeder.config.objects import ObjectSettings
 from seeder.errors import SeederError
 from seeder.net.guards import Lapses
+from seeder.net.scarcity import why_it_failed
 from seeder.net.slices import Slices
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef
@@ -171,7 +172,7 @@ class Warmer:
         except Exception as error:
             self._due_at[ref] = trio.current_time() + RETRY
             if asked is not None:
-                asked.fault = f"internal error: {error!r}"
+                asked.fault = why_it_failed(error)
             _LOG.exception("%s: internal error", ref)
         else:
             self._due_at.pop(ref, None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, get_args
 
 from seeder.events.aside import Aside
+from seeder.net.scarcity import why_it_failed
 from seeder.s3.notifications import EventMessage, News, parse_notification
 
 _LOG = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class EventFeed:
         except Exception as error:
             # A fault of ours: in a queue it would come back for ever.
             _LOG.exception("events %s: internal error", self.name)
-            await self._set_aside(body, f"internal error: {error!r}")
+            await self._set_aside(body, why_it_failed(error))
             return ()
         self.messages["taken"] += 1
         for each in found.news:

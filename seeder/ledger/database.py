@@ -25,6 +25,7 @@ from seeder.ledger.opening import Former, open_ledger, read_former, replace_ledg
 from seeder.ledger.records import Entry
 from seeder.ledger.schema import BUSY_SECONDS
 from seeder.net.guards import Lapses
+from seeder.net.scarcity import why_it_failed
 
 _LOG = logging.getLogger(__name__)
 
@@ -194,7 +195,7 @@ class LedgerDatabase:
             # A fault of ours, maybe with one of the counts: what is served goes on.
             if self._fault is None:
                 _LOG.exception("the ledger: internal error")
-            self._failed(f"internal error: {error!r}")
+            self._failed(why_it_failed(error))
             return False
         self._flushes += 1
         self._flushed_at = now

@@ -13,6 +13,7 @@ from math import inf
 import trio
 
 from seeder.errors import BudgetSpent, OriginUnreachable, SeederError, SignerRefused
+from seeder.net.scarcity import why_it_failed
 from seeder.publish.timetable import Timetable
 
 _LOG = logging.getLogger(__name__)
@@ -195,7 +196,7 @@ class Rounds(ABC):
     def _blame_ourselves(self, error: Exception) -> None:
         """Take note of a fault of ours with one of them: the others must not pay for it."""
         _LOG.exception("%s: internal error", self.name)
-        self.break_down(f"internal error: {error!r}")
+        self.break_down(why_it_failed(error))
 
     def _note_success(self) -> None:
         if self._timetable.refusals.pop(self.origin, None) is not None:
@@ -209,7 +210,7 @@ class Rounds(ABC):
             try:
                 delay, fault = await self._go_round()
             except Exception as error:
-                delay, fault = self.refresh, f"internal error: {error!r}"
+                delay, fault = self.refresh, why_it_failed(error)
                 self._blame_ourselves(error)
             began_at = max(began_at, self._noted_at)
             self.looked = replace(self.looked, began_at=began_at, fault=fault)

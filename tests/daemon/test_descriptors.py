@@ -8,7 +8,8 @@ import pytest
 
 from seeder.config.origins import OriginSettings
 from seeder.config.sections import Config
-from seeder.daemon.descriptors import ADMIN, OWN, PUBLIC, Descriptors, raise_limit
+from seeder.daemon.descriptors import ADMIN, LEAST, OWN, PUBLIC, Descriptors, raise_limit
+from seeder.errors import Unavailable
 
 FILES = resource.RLIMIT_NOFILE
 
@@ -63,6 +64,17 @@ async def test_the_soft_limit_is_raised_to_what_is_needed_and_no_further(config:
     allow(hard)
     raise_limit(config)
     assert resource.getrlimit(FILES) == (hard, hard)
+
+
+async def test_too_few_to_work_with_are_refused_with_a_line(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for hard in (LEAST - 1, 16):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, hard=hard: (hard, hard))
+        with pytest.raises(Unavailable, match=f"only {hard} files .* LimitNOFILE="):
+            raise_limit(config)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (LEAST, LEAST))
+    raise_limit(config)
 
 
 async def test_the_hard_limit_is_the_end(config: Config) -> None:

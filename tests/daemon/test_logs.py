@@ -1,5 +1,6 @@
 """One record is one line, whatever a peer put into it."""
 
+import errno
 import io
 import json
 import logging
@@ -24,6 +25,7 @@ from seeder.daemon.logs import (
     goes_to_journal,
     log_to_stderr,
 )
+from seeder.net.scarcity import NO_DESCRIPTOR, NO_MEMORY, NO_THREAD
 from tests.house import seeder_sources
 
 
@@ -255,3 +257,37 @@ def test_what_ends_the_daemon_has_its_priority_in_the_journal(
         assert not log.plain
         log.complain("no such file")
         assert (tmp_path / "log").read_text() == "<2>seeder.daemon.logs: no such file\n"
+
+
+LACKING = {
+    MemoryError(): NO_MEMORY,
+    OSError(errno.ENOMEM, "Cannot allocate memory"): NO_MEMORY,
+    RuntimeError("can't start new thread"): NO_THREAD,
+    OSError(errno.EMFILE, "Too many open files"): NO_DESCRIPTOR,
+    ExceptionGroup("", [ExceptionGroup("", [MemoryError()]), MemoryError()]): NO_MEMORY,
+}
+
+
+@pytest.mark.parametrize("error", LACKING, ids=repr)
+def test_what_the_machine_lacks_is_a_line_that_says_what_to_do(error: Exception) -> None:
+    raised = (type(error), error, None)
+    made = logging.LogRecord("seeder.peer", logging.ERROR, __file__, 1, "it failed", (), raised)
+    line = LineFormatter(journal=False).format(made)
+    assert line.endswith(f"it failed: {LACKING[error]}")
+    told = json.loads(JsonFormatter(journal=False).format(made))
+    assert (told["message"], "traceback" in told) == (f"it failed: {LACKING[error]}", False)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("it can't start new threads"),
+        OSError(errno.ENOENT, "No such file or directory"),
+        ExceptionGroup("", [MemoryError(), ValueError()]),
+    ],
+    ids=repr,
+)
+def test_a_fault_beside_that_keeps_its_traceback(error: Exception) -> None:
+    raised = (type(error), error, None)
+    made = logging.LogRecord("seeder.peer", logging.ERROR, __file__, 1, "it failed", (), raised)
+    assert "\n" in LineFormatter(journal=False).format(made)
