@@ -89,60 +89,70 @@ async def serve(
             ) as node,
             trio.open_nursery() as serving,
         ):
-            serving.start_soon(node.uploads.run)
-            serving.start_soon(node.downloads.run)
-            await node.passkeys.look(config.objects)
-            serving.start_soon(node.passkeys.run)
-            await node.public_address.refresh()
-            serving.start_soon(node.public_address.run)
-            # What the admin listener sends stays in the house, and isn't counted.
-            await serving.start(
-                partial(
-                    serve_web,
-                    listeners.tracker,
-                    node.public,
-                    limits=ServerLimits(connections=node.descriptors.public),
-                    meter=node.uploads.overhead,
-                    hostless=TRACKER_PAGES,
-                    security=node.security(listeners.tracker_tls),
-                )
-            )
-            control = NodeControl(node, reloader)
-            await serving.start(control.serve_admin, listeners.admin)
-            if (path := config.control_socket) is not None:
-                await serving.start(control.serve, path)
-            for each in listeners.tracker_udp:
-                serving.start_soon(node.datagrams.serve, each)
-            await node.doorway.expel()
-            if node.fellows is not None:
-                serving.start_soon(node.fellows.run)
-            await serving.start(node.additions.run, config.objects)
-            # Not sooner: a peer that has waited at its socket for the restart to be over would be
-            # turned away with a torrent that is known a moment later.
-            await serving.start(node.hub.serve, listeners.peer)
-            serving.start_soon(node.events.run)
-            serving.start_soon(node.sidecars.run)
-            serving.start_soon(node.warmer.run)
+            await _let_in(node, listeners, reloader, serving)
             if certificate is not None:
                 for line in doubts(config, certificate.current, node.links.announce):
                     _LOG.warning("%s", line)
                 serving.start_soon(certificate.run)
-            serving.start_soon(_expire, node)
-            serving.start_soon(node.overview.pulse.run)
-            serving.start_soon(tell_progress, node.overview)
-            serving.start_soon(_keep_to_budget, node)
-            serving.start_soon(scrub, node.catalog, node.foundation.cache)
-            serving.start_soon(_tell_status, node, notifier)
-            serving.start_soon(_feed_watchdog, notifier)
+            for service in (
+                node.events.run,
+                node.sidecars.run,
+                node.warmer.run,
+                node.overview.pulse.run,
+                partial(_expire, node),
+                partial(tell_progress, node.overview),
+                partial(_keep_to_budget, node),
+                partial(scrub, node.catalog, node.foundation.cache),
+                partial(_tell_status, node, notifier),
+                partial(_feed_watchdog, notifier),
+            ):
+                serving.start_soon(service)
             # If we were cancelled meanwhile, the listeners are closed already.
             await trio.lowlevel.checkpoint_if_cancelled()
             node.overview.unready = None
             serving.start_soon(reloader.run, node)
-            _tell_listeners(listeners, path, node.links.announce)
+            _tell_listeners(listeners, config.control_socket, node.links.announce)
             notifier.ready()
             task_status.started(node)
     finally:
         listeners.close()
+
+
+async def _let_in(
+    node: Node, listeners: Listeners, reloader: Reloader, serving: trio.Nursery
+) -> None:
+    """Open every door in `serving`, the peers' one last, when what is known is served."""
+    serving.start_soon(node.uploads.run)
+    serving.start_soon(node.downloads.run)
+    await node.passkeys.look(node.config.objects)
+    serving.start_soon(node.passkeys.run)
+    await node.public_address.refresh()
+    serving.start_soon(node.public_address.run)
+    # What the admin listener sends stays in the house, and isn't counted.
+    await serving.start(
+        partial(
+            serve_web,
+            listeners.tracker,
+            node.public,
+            limits=ServerLimits(connections=node.descriptors.public),
+            meter=node.uploads.overhead,
+            hostless=TRACKER_PAGES,
+            security=node.security(listeners.tracker_tls),
+        )
+    )
+    control = NodeControl(node, reloader)
+    await serving.start(control.serve_admin, listeners.admin)
+    if (path := node.config.control_socket) is not None:
+        await serving.start(control.serve, path)
+    for each in listeners.tracker_udp:
+        serving.start_soon(node.datagrams.serve, each)
+    await node.doorway.expel()
+    if node.fellows is not None:
+        serving.start_soon(node.fellows.run)
+    await serving.start(node.additions.run, node.config.objects)
+    # Not sooner: a peer that has waited at its socket for the restart to be over would be
+    # turned away with a torrent that is known a moment later.
+    await serving.start(node.hub.serve, listeners.peer)
 
 
 def _tell_listeners(listeners: Listeners, path: Path | None, announce_url: str) -> None:

@@ -10,6 +10,7 @@ statistics), `attempts` (one exchange, within the budget), `transport` (httpx, i
 `http1` and `network`. Beside them, `retry` says when to ask, and `signer` how, by `credentials` and
 `signing`; `pace` which read is too slow, `reach` whether there is any answer, and `gate` who may
 ask while there is none (`presence` has the three together). What takes several calls stands beside
-`client`: `witnesses` on how an object is, `lister`, `small_objects`. `answers`, `heads`, `listing`,
-`attributes` and `xml` read what comes back, and `support` remembers which calls an origin lacks.
+`client`: `ranges`, `witnesses` on how an object is, `lister`, `small_objects`. `answers`, `heads`,
+`listing`, `attributes` and `xml` read what comes back, and `support` remembers which calls an
+origin lacks.
 """

@@ -21,15 +21,16 @@ from seeder.errors import (
 from seeder.s3.answers import label
 from seeder.s3.caller import Caller
 from seeder.s3.calls import Allowance, Call
-from seeder.s3.heads import check_range, content_length, whole_size
+from seeder.s3.heads import content_length
 from seeder.s3.lister import Lister
 from seeder.s3.listing import Listed, Page
 from seeder.s3.operations import OriginStatistics, Unanswered
+from seeder.s3.ranges import RangeRead
 from seeder.s3.retry import RetryPolicy
 from seeder.s3.signing import Query
 from seeder.s3.small_objects import SmallObject, SmallObjects
 from seeder.s3.stalls import Stall
-from seeder.s3.transport import Broken, Exchange
+from seeder.s3.transport import Exchange
 from seeder.s3.witnesses import Witnesses
 from seeder.torrent.info import LARGEST_TORRENT_FILE
 from seeder.torrent.objects import Meter, ObjectRef, PinnedObject, Purpose
@@ -153,40 +154,14 @@ class S3Origin:
         """
         if wanted.stop > pinned.size:
             raise ValueError(f"{wanted.header} is not inside {pinned.size} bytes")
-        filling = _Filling(wanted, part_length, take)
-        headers = {"Range": wanted.header}
-        if self._witnesses.may_match(pinned):
-            # A proxy may have weakened the ETag: a weak one never matches, the strong one may.
-            headers["If-Match"] = pinned.strong_etag
-
-        async def fill(exchange: Exchange) -> None:
-            if "If-Match" not in headers and "etag" not in exchange.headers:
-                raise ObjectChanged(f"{label(pinned.ref)}: S3 no longer tells its ETag")
-            size = whole_size(exchange.status, exchange.headers)
-            if exchange.status == 206 and size not in (None, pinned.size):
-                self._witnesses.doubt(pinned.ref)
-            check_range(exchange.status, exchange.headers, pinned, filling.rest)
-            try:
-                while filling.left:
-                    count = await exchange.receive_into(filling.room)
-                    if not count:
-                        raise Broken(f"the body ended {filling.left} bytes too early")
-                    filling.filled(count)
-            finally:
-                if filling.left:
-                    headers["Range"] = filling.rest.header
-            if await exchange.has_more():
-                raise OriginFault(
-                    f"{label(pinned.ref)}: asked for {wanted.length} bytes, S3 sends more"
-                )
-
+        read = RangeRead(pinned, wanted, part_length, take, self._witnesses)
         call = Call(
             "GET",
             pinned.ref,
             meter,
             purpose,
-            fill,
-            headers,
+            read.receive,
+            read.headers,
             size=wanted.length,
             resumes=True,
             patient=True,
@@ -196,17 +171,15 @@ class S3Origin:
             return
         except ObjectChanged as changed:
             if changed.out_of_range and await self._witnesses.tells_the_same(pinned, meter):
-                rest, size = filling.rest.header, pinned.size
                 raise OriginFault(
-                    f"{label(pinned.ref)}: asked for {rest}, S3 answers 416, as if it hadn't"
-                    f" {size} bytes, which it has"
+                    f"{label(pinned.ref)}: asked for {read.headers['Range']}, S3 answers 416, as if"
+                    f" it hadn't {pinned.size} bytes, which it has"
                 ) from changed
-            if changed.out_of_range or "If-Match" not in headers:
+            if changed.out_of_range or not read.is_matched:
                 raise
             if not await self._witnesses.is_as_it_was(pinned, meter):
                 raise
-        # The ETag of the answer alone tells whose bytes they are.
-        del headers["If-Match"]
+        read.match_no_more()
         await self._caller.result(call)
 
     async def read_small(self, ref: ObjectRef, limit: int, meter: Meter) -> bytes:
@@ -295,44 +268,3 @@ class S3Origin:
             normal=(AttributesUnsupported, AccessDenied),
         )
         return await self._caller.result(call)
-
-
-class _Filling:
-    """The parts that a range is read into; each goes to `take` as soon as it is complete.
-
-    Each part has `part_length` bytes, the last one what is left of `wanted`.
-    """
-
-    def __init__(
-        self, wanted: ByteRange, part_length: int, take: Callable[[bytearray], None]
-    ) -> None:
-        self._start = wanted.start
-        self.left = wanted.length
-        """Bytes still to come."""
-        self._part_length = part_length
-        self._take = take
-        self._part = bytearray()
-        self._room = memoryview(self._part)
-
-    @property
-    def room(self) -> memoryview:
-        """Where the next bytes go; only while some are still to come."""
-        if not self._room:
-            # Allocated here and not earlier: it takes milliseconds to touch 8 MiB, and now the
-            # answer is being waited for anyway.
-            self._part = bytearray(min(self._part_length, self.left))
-            self._room = memoryview(self._part)
-        return self._room
-
-    @property
-    def rest(self) -> ByteRange:
-        """The range that is still to come; only while it isn't empty."""
-        return ByteRange(self._start, self.left)
-
-    def filled(self, count: int) -> None:
-        """Note that the first `count` bytes of `room` have been filled."""
-        self._start += count
-        self.left -= count
-        self._room = self._room[count:]
-        if not self._room:
-            self._take(self._part)
