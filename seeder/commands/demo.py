@@ -215,6 +215,8 @@ async def _download(node: Node, home: Path, show: Show) -> None:
     torrent = await _wait_served(node)
     leechers = show.leechers
     leechers += [_start_leecher(libtorrent, torrent, n, home) for n in range(LEECHERS)]
+    if not show.console.is_terminal:
+        show.console.print(f"{LEECHERS} clients download it; a table follows when all have it")
     with Live(_frame(node, leechers), console=show.console, refresh_per_second=8) as live:
         while not all(leecher.done for leecher in leechers):
             await trio.sleep(FRAME)

@@ -124,6 +124,7 @@ def _next(home: Path, wanted: Set[str]) -> Iterator[str]:
     if UNITS in wanted:
         yield f"  cp {shlex.quote(str(home / UNITS))}/seeder* /etc/systemd/system/"
         yield "  systemctl daemon-reload"
+        yield "  systemctl edit seeder    # LoadCredential= for AWS keys, as its unit shows"
         yield "  systemctl enable --now seeder    # systemctl status seeder tells how it does"
         yield from _unseen(home)
     if wanted & RUN_BY.keys():

@@ -235,10 +235,16 @@ def _is_host(text: str) -> bool:
     return bool(_HOST_NAME.fullmatch(text)) and not last_label.isdigit()
 
 
+_SHORT = 3
+"""Letters of a word of which one wrong letter is a third."""
+
+
 def closest(word: str, choices: Sequence[str]) -> str | None:
     """Return the choice that `word` is probably a misspelling of, if one is near enough."""
-    # 0.76 takes near misses such as "memry" and leaves words that only share an ending.
-    found = difflib.get_close_matches(word, choices, n=1, cutoff=0.76)
+    # 0.76 takes near misses such as "memry" and leaves words that only share an ending; one letter
+    # of three is two thirds.
+    cutoff = 0.76 if len(word) > _SHORT else 0.66
+    found = difflib.get_close_matches(word, choices, n=1, cutoff=cutoff)
     return found[0] if found else None
 
 

@@ -39,7 +39,9 @@ from seeder.units import counted
 _LOG = logging.getLogger(__name__)
 
 _MOST_NAMED = 3
-EMPTY = "there is no object below it; it is looked at again"
+EMPTY = (
+    "there is no object below it; S3 is asked again at each refresh, and when an event tells of one"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ def test_a_guess_is_only_made_when_it_is_near() -> None:
     choices = ("memory", "disk", "directory", "listen")
     assert closest("memry", choices) == "memory"
     assert closest("udp_listen", choices) is None
+    assert closest("kez", ("bucket", "key")) == "key"
+    assert closest("kzz", ("bucket", "key")) is None
     assert one_of("disk", choices) == "disk"
     with pytest.raises(ValueError, match=r'^want "a" or "b"$'):
         one_of("zzz", ("a", "b"))

@@ -105,7 +105,7 @@ async def test_what_the_configuration_has_is_changed_there(api: httpx.AsyncClien
         ({"key": "a"}, "objects[0].bucket: missing"),
         ({"bucket": "quotes", "key": "a", "refresh": "x"}, 'objects[0].refresh = "x": want a time'),
         ({"bucket": "quotes", "key": "a", "kex": 1}, "objects[0].kex: unknown key"),
-        ({"bucket": "quotes", "key": "a", "kex": None}, "objects[0].kex: unknown key"),
+        ({"bucket": "quotes", "key": "a", "kex": None}, 'kex: unknown key; did you mean "key"?'),
         ({"bucket": "quotes", "key": "a", "origin": "b"}, "objects[0].origin"),
     ],
 )
