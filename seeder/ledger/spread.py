@@ -26,17 +26,13 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from seeder.ledger.counters import Counters
+from seeder.ledger.rations import Rations, networks_around, take_off
 from seeder.torrent.layout import bitfield_indices
-from seeder.units import MIB
 
 REMEMBERED_FOR = 24 * 3600.0
 """Seconds that we remember what was seen at an address after its last peer has left."""
 MOST_OF_NETWORK, MOST_OF_REGION = 256, 4096
 """Addresses of one torrent that count in a /24 or IPv6 /48, and in a /16 or IPv6 /32."""
-MOST_BYTES = 64 * MIB
-"""Memory for what was seen, of all torrents."""
-NETWORK_SHARE, REGION_SHARE = 16, 4
-"""A /24 or IPv6 /48 may have one such part of that memory, a /16 or IPv6 /32 one such part."""
 ADDRESS_BYTES = 512
 """Memory of an address, beside a bit for each piece while it was seen with some but not all."""
 PART_BYTES = 128
@@ -60,33 +56,6 @@ class Sizes(Protocol):
     @property
     def size(self) -> Callable[[int], int]: ...
     def total(self, pieces: bytes) -> int: ...
-
-
-class _Memory:
-    """How much of the memory each network has."""
-
-    def __init__(self) -> None:
-        self._used = 0
-        self._used_by: Counter[bytes] = Counter()
-
-    def take(self, address: bytes, count: int) -> bool:
-        """Take bytes for an address if there are any left for it."""
-        network, region = _networks(address)
-        if (
-            self._used + count > MOST_BYTES
-            or self._used_by[network] + count > MOST_BYTES // NETWORK_SHARE
-            or self._used_by[region] + count > MOST_BYTES // REGION_SHARE
-        ):
-            return False
-        self._used += count
-        self._used_by[network] += count
-        self._used_by[region] += count
-        return True
-
-    def give_back(self, address: bytes, count: int) -> None:
-        self._used -= count
-        for network in _networks(address):
-            _less(self._used_by, network, count)
 
 
 class _Spread:
@@ -145,7 +114,7 @@ class _Spread:
 
     def admit(self, address: bytes) -> bool:
         """Count one more address that was seen with something, if so many of its network may."""
-        network, region = _networks(address)
+        network, region = networks_around(address)
         by_network = self.by_network
         if by_network[network] >= MOST_OF_NETWORK or by_network[region] >= MOST_OF_REGION:
             return False
@@ -169,7 +138,7 @@ class Household:
         "peers",
     )
 
-    def __init__(self, address: bytes, spread: _Spread, memory: _Memory) -> None:
+    def __init__(self, address: bytes, spread: _Spread, memory: Rations) -> None:
         self.address = address
         self.peers = 0
         """Those that are connected."""
@@ -286,8 +255,8 @@ class Household:
         kept = ~(seen & ~several)
         spread.some[:] = (some & kept).to_bytes(length)
         spread.waiting[:] = (int.from_bytes(spread.waiting) & kept).to_bytes(length)
-        for network in _networks(self.address):
-            _less(spread.by_network, network, 1)
+        for network in networks_around(self.address):
+            take_off(spread.by_network, network, 1)
         self._memory.give_back(self.address, self._cost)
 
     def _see(self, index: int) -> bool:
@@ -338,7 +307,7 @@ class Spreads:
 
     def __init__(self) -> None:
         self._spreads: dict[bytes, _Spread] = {}
-        self._memory = _Memory()
+        self._memory = Rations()
         self._left: OrderedDict[tuple[bytes, bytes], Household] = OrderedDict()
         """Households without a peer by info hash and address, in the order in which they left."""
 
@@ -391,17 +360,6 @@ class Spreads:
         del households[household.address]
         if not households:
             del self._spreads[torrent]
-
-
-def _networks(address: bytes) -> tuple[bytes, bytes]:
-    """Return the /24 and the /16 of an IPv4 address, or the /48 and the /32 of an IPv6 /64."""
-    return (address[:3], address[:2]) if len(address) == 4 else (address[:6], address[:4])
-
-
-def _less(counter: Counter[bytes], key: bytes, count: int) -> None:
-    counter[key] -= count
-    if not counter[key]:
-        del counter[key]
 
 
 def _bit(bits: bytes | bytearray | None, index: int) -> bool:

@@ -4,10 +4,17 @@ import tracemalloc
 
 import pytest
 
-from seeder.ledger import spread as module
+from seeder.ledger import rations
 from seeder.ledger.counters import Tally
 from seeder.ledger.delivery import Delivery
-from seeder.ledger.spread import MOST_OF_NETWORK, MOST_PARTS, REMEMBERED_FOR, Household, Spreads
+from seeder.ledger.spread import (
+    MOST_OF_NETWORK,
+    MOST_OF_REGION,
+    MOST_PARTS,
+    REMEMBERED_FOR,
+    Household,
+    Spreads,
+)
 from seeder.torrent.layout import Layout
 from seeder.units import KIB, MIB
 
@@ -203,11 +210,11 @@ def test_of_a_large_network_only_so_many_addresses_count() -> None:
     assert credited("20010db9", 2**16 + 10, 4) == MOST_OF_NETWORK + 10
     swarm = Swarm()
     swarm.join(A).brought(True, SIZES)
-    assert credited("0a00", 2**13, 2) == module.MOST_OF_REGION
+    assert credited("0a00", 2**13, 2) == MOST_OF_REGION
 
 
 def test_no_network_takes_the_memory_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_BYTES", MIB)
+    monkeypatch.setattr(rations, "MOST_BYTES", MIB)
     swarm = Swarm(pieces=8 * KIB * 8)
     torrents = [bytes([number]) * 20 for number in range(32)]
     for torrent in torrents:
