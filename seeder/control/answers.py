@@ -11,14 +11,19 @@ _HEADERS: tuple[Header, ...] = (
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Cross-Origin-Resource-Policy", b"same-origin"),
 )
+_UNWRITTEN = b"Seeder-Unwritten"
+"""The header of an answer to what is in force, and written only later: why."""
 _JSON = (b"Content-Type", b"application/json")
 _PROBLEM = (b"Content-Type", b"application/problem+json")
 
 
 def answered(answer: ApiAnswer) -> Response:
     """Return an operation's answer as a response."""
-    location = answer.location
-    named = () if location is None else ((b"Location", location.encode()),)
+    named: tuple[Header, ...] = ()
+    if answer.location is not None:
+        named = ((b"Location", answer.location.encode()),)
+    if answer.unwritten is not None:
+        named = (*named, (_UNWRITTEN, answer.unwritten.encode("ascii", "backslashreplace")))
     if answer.body is None:
         return Response(answer.status, headers=(*_HEADERS, *named))
     body = answer.body.model_dump_json().encode()

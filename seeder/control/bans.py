@@ -32,10 +32,14 @@ class BanList(Protocol):
         """What was last said of each network."""
 
     async def ban(self, network: IPNetwork, until: float | None, note: str) -> Ban:
-        """Keep a network out until a moment (Unix s); StorageError."""
+        """Keep a network out until a moment (Unix s)."""
 
     async def lift(self, network: IPNetwork) -> None:
-        """Let a network in again; StorageError."""
+        """Let a network in again."""
+
+    @property
+    def unwritten(self) -> str | None:
+        """Why what was said isn't on disk yet, if it isn't."""
 
 
 def _network_text(value: object) -> str:
@@ -142,6 +146,7 @@ class BanResource:
             _told(ban),
             HTTPStatus.CREATED if known is None else HTTPStatus.OK,
             location=f"{ROOT}/bans/{quote(asked.network, safe='')}" if known is None else None,
+            unwritten=self._keeper.unwritten,
         )
 
     async def _lift(self, call: ApiCall[Nothing, Nothing]) -> ApiAnswer:
@@ -153,7 +158,7 @@ class BanResource:
         if network is None or self._keeper.bans.find(network, time.time()) is None:
             raise Problem(HTTPStatus.NOT_FOUND, f"{text[:80]} isn't banned; see GET {ROOT}/bans")
         await self._keeper.lift(network)
-        return ApiAnswer(status=HTTPStatus.NO_CONTENT)
+        return ApiAnswer(status=HTTPStatus.NO_CONTENT, unwritten=self._keeper.unwritten)
 
 
 def _told(ban: Ban) -> BanObject:

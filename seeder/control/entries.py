@@ -17,7 +17,7 @@ from seeder.config.objects import ObjectSettings
 from seeder.config.origins import DEFAULT_ORIGIN
 from seeder.control.operations import ROOT, OpenObject, Problem, QueryObject
 from seeder.control.values import ListLimit
-from seeder.errors import ConfigError, EntryConflict
+from seeder.errors import ConfigError, EntryConflict, StorageError
 from seeder.publish.additions import Additions
 from seeder.torrent.objects import ObjectRef
 from seeder.torrent.order import NameKey
@@ -110,6 +110,9 @@ def refusals() -> Iterator[None]:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, problems[0], problems) from error
     except EntryConflict as error:
         raise Problem(HTTPStatus.CONFLICT, str(error)) from error
+    except StorageError as error:
+        why = f"{error}; nothing was changed"
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from error
 
 
 def written(body: OpenObject, wanted: Literal["key", "prefix"]) -> dict[str, object]:

@@ -216,7 +216,7 @@ class EntryResource(ABC):
         name = self._named(call)
         check_own(self._additions, name, self._owner_of(name))
         await self._additions.remove(name)
-        return ApiAnswer(status=HTTPStatus.NO_CONTENT)
+        return ApiAnswer(status=HTTPStatus.NO_CONTENT, unwritten=self._additions.unwritten)
 
     async def _refresh(self, call: ApiCall[Any, Nothing]) -> ApiAnswer:
         name = self._published(call)

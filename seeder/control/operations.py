@@ -67,6 +67,8 @@ class ApiAnswer:
     status: int = HTTPStatus.OK
     location: str | None = None
     """The path of what was made."""
+    unwritten: str | None = None
+    """Why what is in force isn't on disk yet, in one line."""
 
 
 class Problem(Exception):

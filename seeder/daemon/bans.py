@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 import trio
@@ -25,12 +26,17 @@ _LOG = logging.getLogger(__name__)
 BANS = "bans.json"
 """Below the state directory."""
 _LARGEST = 16 * MIB
+TRY_EVERY = 10.0
+"""Seconds until bans are written again, where the disk didn't take them."""
 LOOK_EVERY = 1.0
 """Seconds between two looks for bans that are over, and for what other nodes have said."""
 
 
 class BanKeeper:
-    """Keeps what was said of networks; `applied` has the doors go by it."""
+    """Keeps what was said of networks; `applied` has the doors go by it.
+
+    It is in force at once, and written as soon as the disk takes it.
+    """
 
     def __init__(self, directory: Path) -> None:
         """A file that can't be read is a line in the log, and one that is damaged set aside."""
@@ -39,12 +45,15 @@ class BanKeeper:
         self.bans = self._read()
         self.shared: SharedBans | None = None
         self._turn = trio.Lock()
-        self._unwritten = False
+        self._is_written = True
+        self.unwritten: str | None = None
+        """Why what was said isn't on disk yet, if it isn't."""
+        self._tries_at = -inf
         self._held = self._networks()
         self.applied: Callable[[], Awaitable[None]] | None = None
 
     async def ban(self, network: IPNetwork, until: float | None, note: str) -> Ban:
-        """Keep a network out until a moment (Unix s; None: until it is lifted); StorageError.
+        """Keep a network out until a moment (Unix s; None: until it is lifted).
 
         What was said of it before counts no more.
         """
@@ -52,26 +61,25 @@ class BanKeeper:
         return await self._say(ban)
 
     async def lift(self, network: IPNetwork) -> None:
-        """Let a network in again, as far as the lists do; StorageError."""
+        """Let a network in again, as far as the lists do."""
         await self._say(Ban(network, time.time(), lifted=True))
 
     async def _say(self, ban: Ban) -> Ban:
-        async with self._turn:
-            ban = self.bans.after(ban)
-            said = Bans((*self.bans, ban))
-            await self._write(said)
-            self.bans.hear(ban)
+        ban = self.bans.after(ban)
+        self.bans.hear(ban)
+        self._is_written = False
         if self.shared is not None:
             self.shared.offer([ban])
         _LOG.info("%s is %s", ban.network, "let in again" if ban.lifted else _told(ban))
         await self._apply()
+        await self._keep()
         return ban
 
     def hear(self, bans: Iterable[Ban]) -> None:
         """Take in what other nodes have said."""
         for ban in bans:
             if self.bans.hear(ban):
-                self._unwritten = True
+                self._is_written = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take up what others say, and let in whose bans are over, until cancelled."""
@@ -83,15 +91,29 @@ class BanKeeper:
                 await self._look()
 
     async def _look(self) -> None:
-        if self._unwritten:
-            self._unwritten = False
-            try:
-                async with self._turn:
-                    await self._write(self.bans)
-            except StorageError as error:
-                _LOG.error("what other nodes say of networks isn't kept: %s", error)
         if self._networks() != self._held:
             await self._apply()
+        if not self._is_written and trio.current_time() >= self._tries_at:
+            await self._keep()
+
+    async def _keep(self) -> None:
+        """Write what was said, or have it written later."""
+        async with self._turn:
+            self._is_written = True  # but for what is said meanwhile
+            try:
+                await self._write(self.bans)
+            except BaseException as error:
+                self._is_written = False
+                if not isinstance(error, StorageError):
+                    raise
+                self._tries_at = trio.current_time() + TRY_EVERY
+                if self.unwritten is None:
+                    _LOG.error("%s; bans are in force, and written as soon as that works", error)
+                self.unwritten = str(error)
+            else:
+                if self.unwritten is not None:
+                    _LOG.info("bans are written again")
+                self.unwritten = None
 
     async def _apply(self) -> None:
         held = self._networks()

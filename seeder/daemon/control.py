@@ -153,6 +153,7 @@ def _operations(node: Node, reloader: Reloader) -> list[AnyOperation]:
         catalog=node.catalog,
         ledger=node.config.state_directory / LEDGER,
         look=node.passkeys.look,
+        revoke=node.passkeys.revoke,
     )
     return [
         *NodeResource(node.overview, None if path is None else str(path)).operations(),

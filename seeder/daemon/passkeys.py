@@ -13,7 +13,7 @@ import trio
 from seeder.cluster.register import SharedRegister
 from seeder.config.objects import ObjectSettings
 from seeder.config.sections import Config
-from seeder.errors import SeederError
+from seeder.errors import SeederError, StorageError
 from seeder.gateway.issuing import Issuer
 from seeder.gateway.keys import (
     keep_shared_secrets,
@@ -21,6 +21,7 @@ from seeder.gateway.keys import (
     read_or_make_signer,
     read_signer,
 )
+from seeder.gateway.passkeys import revoke_at
 from seeder.gateway.register_file import RegisterStore, Stamp
 from seeder.net.guards import Lapses
 from seeder.tracker.register import Made, Register
@@ -60,7 +61,7 @@ class PasskeyWatch:
         self._secrets: tuple[str, ...] = ()
         """Those of all nodes, as they were written last."""
         self._heard: Register | None = None
-        """What other nodes have told and isn't in the store yet."""
+        """What other nodes have told, or we were, and isn't in the store yet."""
         self._makes = False
         """Whether a secret is made if there is none."""
         self._hurried = trio.Event()
@@ -109,6 +110,25 @@ class PasskeyWatch:
             self._swept_at = now
             for _ in self._swarms.sweep(now):
                 await trio.lowlevel.checkpoint()
+
+    async def revoke(self, holder: str) -> str | None:
+        """Revoke all passkeys that a holder has by now; return why that isn't on disk yet, if so.
+
+        It is heeded at once, and written as soon as the disk takes it.
+        """
+        now, unwritten = self._clock(), None
+        try:
+            await trio.to_thread.run_sync(revoke_at, self._store, holder, now)
+        except StorageError as error:
+            register, unwritten, news = self._issuer.register, str(error), Register()
+            register.revoke(holder, now)
+            news.note_revoked(holder, register.revoked[holder])
+            self._heed(register)
+            if self._heard is not None:
+                news.join(self._heard)
+            self._heard = news
+        await self.look()
+        return unwritten
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""

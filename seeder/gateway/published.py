@@ -23,6 +23,7 @@ from seeder.gateway.naming import ADDRESS
 from seeder.gateway.s3errors import S3Error
 from seeder.gateway.selecting import UNVERSIONED
 from seeder.gateway.webseed import Content
+from seeder.net.notices import Notices
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import Info, safe_name
 from seeder.torrent.objects import PinnedBundle, PinnedObject
@@ -58,6 +59,22 @@ class PublishedObjects:
         self.issuer = issuer
         self._origins = origins
         self._files = BundleFiles()
+        self._unreadable = Notices()
+
+    @asynccontextmanager
+    async def _at_hand(self, torrent: Torrent) -> AsyncIterator[Info]:
+        """Have a torrent's info in memory for the block; S3Error where it can't be read.
+
+        Anybody may ask again and again; the log tells of it once an hour.
+        """
+        try:
+            yield await torrent.fetch_info()
+        except (StorageError, MetainfoError) as error:
+            if self._unreadable.is_due(torrent.info_hash, trio.current_time()):
+                _LOG.error("%s: no torrent file: %s", torrent.pinned.ref, error)
+            raise S3Error(
+                "ServiceUnavailable", "The torrent can't be read; please try again."
+            ) from error
 
     def find(self, bucket: str, key: str) -> Publication:
         """Return the publication of an object; S3Error NoSuchBucket, NoSuchKey, or InvalidURI if
@@ -126,7 +143,7 @@ class PublishedObjects:
         if publication.for_members:
             assert holder is not None  # it isn't public, so somebody has signed
             passkey = await self.issuer.key(holder, str(publication.ref), torrent.info_hash)
-        async with _at_hand(torrent) as info:
+        async with self._at_hand(torrent) as info:
             make = partial(
                 self._links.torrent_file, torrent, public=publication.public, passkey=passkey
             )
@@ -151,7 +168,7 @@ class PublishedObjects:
         if publication.for_members:
             why = "There are no magnet links to private torrents; get ?torrent."
             raise S3Error("InvalidRequest", why)
-        async with _at_hand(torrent):
+        async with self._at_hand(torrent):
             return self._links.magnet(torrent, public=publication.public)
 
     async def content(self, found: Offered) -> Content:
@@ -175,7 +192,7 @@ class PublishedObjects:
     async def _file(self, publication: Publication, path: str) -> Content:
         """Return the file of a bundle that has a path in its torrent; S3Error."""
         torrent = self._kept(_served(publication))
-        async with _at_hand(torrent):
+        async with self._at_hand(torrent):
             file = await self._files.find(torrent, path)
         if file is None:
             raise S3Error("NoSuchKey", "The bundle has no such file.")
@@ -210,18 +227,6 @@ def _is_version(found: Offered, version: str) -> bool:
     pinned = found.pinned
     served = pinned is not None or found.path is not None
     return not served or version == ((pinned and pinned.version_id) or UNVERSIONED)
-
-
-@asynccontextmanager
-async def _at_hand(torrent: Torrent) -> AsyncIterator[Info]:
-    """Have a torrent's info in memory for the block; S3Error where it can't be read from disk."""
-    try:
-        yield await torrent.fetch_info()
-    except (StorageError, MetainfoError) as error:
-        _LOG.error("%s: no torrent file: %s", torrent.pinned.ref, error)
-        raise S3Error(
-            "ServiceUnavailable", "The torrent can't be read; please try again."
-        ) from error
 
 
 def _content_of(torrent: Torrent, pinned: PinnedObject, start: int) -> Content:

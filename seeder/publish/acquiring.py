@@ -50,6 +50,7 @@ class Acquiring:
         "_maker",
         "_owner",
         "_publication",
+        "_tries_anew",
         "anew",
         "record",
         "wrong",
@@ -71,6 +72,8 @@ class Acquiring:
         """What was said of the piece that came wrong last."""
         self.anew = False
         """Whether somebody wants it to be made anew, of the object's bytes."""
+        self._tries_anew = False
+        """Whether that was begun, and may be tried again."""
         self._publication = publication
         self._owner = owner
         self._current = current
@@ -122,7 +125,7 @@ class Acquiring:
         else:
             # It was made in an earlier round, and couldn't be saved.
             await self._maker.save(record)
-        self.anew = False
+        self.anew = self._tries_anew = False
         info = record.info
         assert info is not None
         # Peers will ask for the info first: the library has it at hand, the record needn't.
@@ -138,14 +141,17 @@ class Acquiring:
         settings = self._of_bytes()
         record = await self._begin_anew(pinned)
         publication.work = Work(trio.current_time())
-        _LOG.info("%s: its metainfo is made anew, as was asked", publication.ref)
+        if not self._tries_anew:
+            _LOG.info("%s: its metainfo is made anew, as was asked", publication.ref)
+        self._tries_anew = True
         try:
             await self._maker.make(
                 record, settings, self._note_progress, former=HeldTorrent(torrent, differ)
             )
         finally:
             publication.progress = publication.work = None
-        self.anew, self.record = False, record
+        self.anew = self._tries_anew = False
+        self.record = record
         info = record.info
         assert info is not None
         self._library.put(info)

@@ -69,6 +69,13 @@ class Additions:
         self._unfit: dict[EntryName, Addition] = {}
         self._configured: Mapping[EntryName, ObjectSettings] = {}
         self._lock = trio.Lock()
+        self._lags = False
+        """Whether the disk doesn't take what another node added."""
+        self._owed: list[Addition] = []
+        """Removals that the disk hasn't taken yet."""
+        self._owes = trio.Event()
+        self.unwritten: str | None = None
+        """Why removals aren't on disk yet, if some aren't."""
 
     async def apply(self, objects: Iterable[ObjectSettings]) -> None:
         """Publish exactly these entries of the configuration, and what was added."""
@@ -90,10 +97,35 @@ class Additions:
         """
         await self._load()
         await self.apply(objects)
-        task_status.started()
-        if self._shared is not None:
-            self._shared.share(self._found)
-            await self._follow(self._shared)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write_owed)
+            task_status.started()
+            if self._shared is not None:
+                self._shared.share(self._found)
+                nursery.start_soon(self._follow, self._shared)
+
+    async def _write_owed(self) -> None:
+        """Write removals that the disk didn't take, until cancelled."""
+        lapses = Lapses(_LOG, "what was removed")
+        while True:
+            await self._owes.wait()
+            await trio.sleep(_RETRY)
+            async with lapses.spared(), self._lock:
+                try:
+                    await trio.to_thread.run_sync(self._file.append, self._owed, self._found)
+                except StorageError as error:
+                    self.unwritten = str(error)
+                else:
+                    self._owed.clear()
+                    self._owes, self.unwritten = trio.Event(), None
+                    _LOG.info("what was removed is written")
+
+    def _owe(self, removals: Sequence[Addition], error: StorageError) -> None:
+        if self.unwritten is None:
+            _LOG.error("%s; what is removed ends, and is written as soon as that works", error)
+        self._owed += removals
+        self.unwritten = str(error)
+        self._owes.set()
 
     async def _follow(self, shared: SharedEntries) -> None:
         lapses = Lapses(_LOG, "what other nodes added")
@@ -108,12 +140,16 @@ class Additions:
             if not news:
                 return
             try:
-                await self._put(news)
+                await self._put([each for each in news if each.entry is None])
+                await self._put([each for each in news if each.entry is not None])
             except StorageError as error:
-                _LOG.error("%s; what another node added is not published here yet", error)
+                if not self._lags:
+                    _LOG.error("%s; what another node added is not published here yet", error)
+                self._lags = True
                 shared.share(self._found)  # it is heard of again
                 await trio.sleep(_RETRY)
                 return
+            self._lags = False
         for each in news:
             if each.fault is not None:
                 _LOG.error(
@@ -232,7 +268,7 @@ class Additions:
     async def remove(self, name: EntryName) -> bool:
         """Remove an added entry, and end what is published by it; False if there is none.
 
-        StorageError.
+        It ends at once, and is written as soon as the disk takes it.
         """
         async with self._lock:
             if self.find(name) is None:
@@ -254,20 +290,24 @@ class Additions:
             self._shared.tell(said)
 
     async def _put(self, said: Sequence[Addition]) -> None:
-        """Keep what is new, then publish by it; StorageError, and nothing has changed."""
+        """Keep what is new, then publish by it; StorageError, and nothing has changed.
+
+        Removals alone change all in any case, and are kept later if need be: what is removed may
+        have to go at once, while an addition isn't promised that a restart would forget.
+        """
+        if not said:
+            return
         # What is on disk is published, whoever asked and went.
         with trio.CancelScope(shield=True):
             before = {each.name: self._found.get(each.name) for each in said}
             self._found.update((each.name, each) for each in said)
             try:
                 await trio.to_thread.run_sync(self._file.append, said, self._found)
-            except StorageError:
-                for name, each in before.items():
-                    if each is None:
-                        del self._found[name]
-                    else:
-                        self._found[name] = each
-                raise
+            except StorageError as error:
+                if any(each.entry is not None for each in said):
+                    self._take_back(before)
+                    raise
+                self._owe(said, error)
             faults: list[Exception] = []
             for each in said:
                 was = before[each.name]
@@ -282,6 +322,13 @@ class Additions:
                     faults.append(error)
             if faults:
                 raise faults[0]
+
+    def _take_back(self, before: Mapping[EntryName, Addition | None]) -> None:
+        for name, each in before.items():
+            if each is None:
+                del self._found[name]
+            else:
+                self._found[name] = each
 
     async def _publish(self, addition: Addition, before: Addition | None) -> None:
         name, settings = addition.name, addition.settings

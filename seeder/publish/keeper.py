@@ -352,16 +352,18 @@ class Keeper(Rounds):
                 return
         elif torrent is not None and not still_there(torrent.pinned, pinned):
             if self._current.is_live and may_be_equal(torrent.pinned, pinned):
+                is_held = self._current.replacing.is_open
                 self._current.replacing.hold(torrent, pinned)
                 if self._current.replacing.knows(pinned):
                     if await self._current.return_to(torrent, pinned):
                         self._metainfo.record = self._current.record
                     return
-                _LOG.info(
-                    "%s: it has another ETag; until its new hashes are known, its torrent is"
-                    " served from the cache",
-                    publication.ref,
-                )
+                if not is_held:
+                    _LOG.info(
+                        "%s: it has another ETag; until its new hashes are known, its torrent is"
+                        " served from the cache",
+                        publication.ref,
+                    )
             else:
                 reason = replaced(torrent)
                 self._current.retire(reason)

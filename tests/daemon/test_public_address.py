@@ -6,7 +6,9 @@ import socket
 
 import pytest
 import trio
+import trio.testing
 
+from seeder.daemon import public_address
 from seeder.daemon.public_address import PublicAddress
 from seeder.gateway.links import Links
 from seeder.net.addresses import HostPort, compact_endpoint
@@ -176,4 +178,24 @@ async def test_names_are_looked_up_again_from_time_to_time(
         public.change([HostPort("203.0.113.7", 6881)])
         await trio.sleep(1)
         assert swarms.seeder.endpoints == at("203.0.113.7")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_look_that_fails_by_a_fault_of_ours_is_not_the_last(
+    resolver: Resolver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    resolver.addresses = ["198.51.100.1"]
+    swarms, public = keeper(NAME)
+    async with trio.open_nursery() as nursery:
+        with monkeypatch.context() as bug:
+            bug.delattr("seeder.daemon.public_address.packed_address")
+            nursery.start_soon(public.run)
+            await trio.sleep(1)
+            assert "peer.public_address: internal error" in caplog.text
+        assert swarms.seeder.endpoints == ()
+        await trio.sleep(2 * public_address.RESOLVE_EVERY)
+        assert swarms.seeder.endpoints == at("198.51.100.1")
         nursery.cancel_scope.cancel()

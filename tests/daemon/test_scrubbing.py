@@ -69,11 +69,11 @@ def catalog() -> Catalog:
     return made
 
 
-def publish_pieces(catalog: Catalog) -> None:
-    ref = ObjectRef("default", "bucket", "key")
+def publish_pieces(catalog: Catalog, key: str = "key") -> None:
+    ref = ObjectRef("default", "bucket", key)
     publication = Publication(ref)
     catalog.add(publication)
-    info = parse_info(build_info(name="key", layout=Layout(16 * MIB, MIB), pieces=bytes(320)))
+    info = parse_info(build_info(name=key, layout=Layout(16 * MIB, MIB), pieces=bytes(320)))
     catalog.serve(publication, Torrent(info, PinnedObject(ref, '"e"', 16 * MIB), "build"))
 
 
@@ -157,3 +157,20 @@ async def test_it_leaves_the_files_of_a_torrent_that_has_ended(
         await trio.sleep(3600)
         nursery.cancel_scope.cancel()
     assert len(cache.looks) == 5
+
+
+async def test_an_object_that_fails_by_a_fault_of_ours_keeps_no_other_from_being_looked_at(
+    catalog: Catalog, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(_Cache):
+        async def look_again(self, torrent: Torrent, index: int) -> None:
+            if torrent.pinned.ref.key == "key":
+                raise KeyError("a bug")
+            await super().look_again(torrent, index)
+
+    publish_pieces(catalog, "other")
+    cache = Faulty()
+    with trio.move_on_after(1.5 * scrubbing.EVERY):
+        await scrubbing.scrub(catalog, cast("PieceCache[Torrent]", cache))
+    assert len(cache.looks) == 2 * 16
+    assert caplog.text.count("bucket/key: internal error") == 2

@@ -216,6 +216,20 @@ async def test_the_former_pair_is_in_force_until_another_one_stands(
         site.works()
 
 
+async def test_a_look_that_fails_by_a_fault_of_ours_is_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("seeder.net.guards.PAUSE", 0.01)
+    async with watched(tmp_path) as site:
+        before = site.live.current
+        with monkeypatch.context() as bug:
+            bug.delattr(certificates, "_stamp")
+            await until(lambda: caplog.text.count("internal error") > 1)
+        switch_pair(site)
+        await until(lambda: site.live.current is not before)
+        site.works()
+
+
 async def test_a_pair_that_is_not_valid_yet_is_in_force_when_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -214,6 +214,28 @@ async def test_the_node_s_figures_have_a_history_too(
         await site.stop()
 
 
+async def test_a_look_that_fails_by_a_fault_of_ours_costs_its_step_alone(
+    path: Path, mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(path, mock_clock)
+    async with trio.open_nursery() as nursery:
+        await site.start(nursery)
+        await site.upload(*[1] * 4)
+
+        def fail(_: int) -> NodeFigures:
+            raise KeyError("a bug")
+
+        site.history.figures = fail
+        await site.upload(*[1] * 2)
+        assert "the history: internal error" in caplog.text
+        site.history.figures = lambda ms: NodeFigures(ms, peers=4)
+        await site.upload(*[1] * 4)
+        series = await site.series(Span.HOUR)
+        assert total(series) == 10
+        assert told(series, "peers")[-1][1] == 4
+        await site.stop()
+
+
 async def test_an_idle_node_writes_that_it_runs_once_a_minute(
     path: Path, mock_clock: trio.testing.MockClock
 ) -> None:

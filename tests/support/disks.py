@@ -35,11 +35,17 @@ def small_file_system(point: Path, size: int, *, inodes: int = 0) -> Iterator[Pa
 
 @contextmanager
 def failing_disk(
-    number: int, below: Path, *, calls: Collection[str] = CALLS, reads_only: bool = False
+    number: int,
+    below: Path,
+    *,
+    calls: Collection[str] = CALLS,
+    reads_only: bool = False,
+    writes_only: bool = False,
 ) -> Iterator[list[str]]:
     """Let calls for `below` and what is there fail with an error number, in every thread.
 
-    Yields the paths that were refused. With `reads_only` files may still be made.
+    Yields the paths that were refused. With `reads_only` files may still be made, with
+    `writes_only` they may still be read.
     """
     refused: list[str] = []
     root = os.fspath(below)
@@ -49,7 +55,8 @@ def failing_disk(
             asked = "" if isinstance(path, int) else os.fspath(path)
             writes = name == "open" and args and args[0] & (os.O_WRONLY | os.O_RDWR)
             hit = asked == root or asked.startswith(f"{root}/")
-            if hit and not (reads_only and writes):
+            reads = name in READS and not writes
+            if hit and not (reads_only and writes) and not (writes_only and reads):
                 refused.append(asked)
                 raise OSError(number, os.strerror(number), asked)
             return real(path, *args, **named)

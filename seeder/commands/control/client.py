@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+import click
 import httpx
 
 from seeder.commands.texts import printable
@@ -27,6 +28,8 @@ ROOT = "/api/v1"
 PATIENCE = 60.0
 """Seconds for an answer that takes no work."""
 _CONNECT = 5.0
+_UNWRITTEN = "seeder-unwritten"
+"""The header that says why what is in force isn't on disk yet."""
 _TOKEN = re.compile(rb"[\x21-\x7e]{1,512}\r?\n?")
 _PROBLEM = "application/problem+json"
 _JSON = "application/json"
@@ -102,6 +105,9 @@ class ControlClient:
         except ValueError:
             kind, document = "", None
         if answer.is_success and (kind == _JSON or not answer.content):
+            if (why := answer.headers.get(_UNWRITTEN)) is not None:
+                line = "it is in force, and written as soon as that works"
+                click.echo(f"{line}; a restart before that forgets it: {printable(why)}", err=True)
             return document
         if kind == _PROBLEM and isinstance(document, dict):
             raise self._refused(answer.status_code, document)

@@ -10,7 +10,7 @@ from seeder.commands.control.client import ControlClient
 from seeder.config.whereabouts import Whereabouts
 from seeder.errors import ControlFailed, ControlSilent
 from seeder.http.messages import Request, Response
-from tests.commands.control.support import JSON, ScriptedNode, problem, scripted, seeder
+from tests.commands.control.support import JSON, ScriptedNode, answer, problem, scripted, seeder
 from tests.commands.support import Result
 from tests.http.serving import serving
 
@@ -195,3 +195,17 @@ async def test_what_a_node_says_is_never_obeyed_by_a_terminal(ask: Ask, node: Sc
     node.on("GET /objects/quotes/x", problem(422, "bad \x1b[2Jkey"))
     result = await ask("show", "quotes/x")
     assert (result.code, result.line) == (1, "bad \\x1b[2Jkey")
+
+
+async def test_what_is_in_force_and_not_yet_written_is_said_beside_the_answer(
+    ask: Ask, node: ScriptedNode
+) -> None:
+    why = (b"Seeder-Unwritten", b"/x/bans.json: can't be written: No space left on device")
+    ban = {"network": "203.0.113.0/24", "until": None, "note": "", "at": 1_795_992_160.0}
+    node.on("POST /bans", answer(ban, 201)._replace(headers=(JSON, why)))
+    node.on("DELETE /bans/203.0.113.0%2F24", Response(204, headers=(why,)))
+    for verb in ("ban", "unban"):
+        result = await ask(verb, "203.0.113.0/24")
+        assert result.code == 0
+        assert "it is in force, and written as soon as that works" in result.line
+        assert why[1].decode() in result.line
