@@ -23,7 +23,7 @@ def answered(answer: ApiAnswer) -> Response:
     if answer.location is not None:
         named = ((b"Location", answer.location.encode()),)
     if answer.unwritten is not None:
-        named = (*named, (_UNWRITTEN, answer.unwritten.encode("ascii", "backslashreplace")))
+        named = (*named, (_UNWRITTEN, answer.unwritten.encode("unicode_escape")))
     if answer.body is None:
         return Response(answer.status, headers=(*_HEADERS, *named))
     body = answer.body.model_dump_json().encode()

@@ -28,6 +28,8 @@ BANS = "bans.json"
 _LARGEST = 16 * MIB
 TRY_EVERY = 10.0
 """Seconds until bans are written again, where the disk didn't take them."""
+_STOP_SECONDS = 2.0
+"""For the last try of it, at the end."""
 LOOK_EVERY = 1.0
 """Seconds between two looks for bans that are over, and for what other nodes have said."""
 
@@ -85,10 +87,16 @@ class BanKeeper:
         """Take up what others say, and let in whose bans are over, until cancelled."""
         task_status.started()
         lapses = Lapses(_LOG, "bans")
-        while True:
-            await trio.sleep(LOOK_EVERY)
-            async with lapses.spared():
-                await self._look()
+        try:
+            while True:
+                await trio.sleep(LOOK_EVERY)
+                async with lapses.spared():
+                    await self._look()
+        finally:
+            if not self._is_written:
+                with trio.move_on_after(_STOP_SECONDS, shield=True):
+                    async with lapses.spared():
+                        await self._keep()
 
     async def _look(self) -> None:
         if self._networks() != self._held:

@@ -182,7 +182,8 @@ class Connection:
 
     @property
     def due(self) -> float:
-        """Until when the client is waited for, after a `step` that wanted READABLE."""
+        """Until when the client is waited for, after a `step` that wanted READABLE, or LINGER if
+        somebody waits for its place."""
         return inf if self._deadline is None else self._deadline
 
     @property
@@ -297,7 +298,11 @@ class Connection:
         if not self._lingers:
             with suppress(BlockingIOError):
                 self._lingers = bool(self._sock.recv(READ_AT_ONCE))
-        return Want.LINGER if self._lingers else Want.NOTHING
+        if not self._lingers:
+            return Want.NOTHING
+        # For those who wait for its place: it has its answer, and is as one that has yet to ask.
+        self._deadline = trio.current_time() + self._limits.head_timeout
+        return Want.LINGER
 
     def _receive(self) -> Head | Want | None:
         """Return the next request, or what we have to wait for; None if it was refused."""

@@ -35,7 +35,9 @@ _FIXED = ("origin", "bucket", "key", "prefix", "version_id")
 """The keys of an entry that no change may name."""
 _MOST_SAID = 20
 _RETRY = 10.0
-"""Seconds until what others told is kept, if the disk doesn't take it."""
+"""Seconds until what the disk didn't take is tried again."""
+_STOP_SECONDS = 2.0
+"""For the last try of it, at the end."""
 
 
 class Additions:
@@ -107,18 +109,28 @@ class Additions:
     async def _write_owed(self) -> None:
         """Write removals that the disk didn't take, until cancelled."""
         lapses = Lapses(_LOG, "what was removed")
-        while True:
-            await self._owes.wait()
-            await trio.sleep(_RETRY)
-            async with lapses.spared(), self._lock:
-                try:
-                    await trio.to_thread.run_sync(self._file.append, self._owed, self._found)
-                except StorageError as error:
-                    self.unwritten = str(error)
-                else:
-                    self._owed.clear()
-                    self._owes, self.unwritten = trio.Event(), None
-                    _LOG.info("what was removed is written")
+        try:
+            while True:
+                await self._owes.wait()
+                await trio.sleep(_RETRY)
+                async with lapses.spared():
+                    await self._try_to_write()
+        finally:
+            if self._owed:
+                with trio.move_on_after(_STOP_SECONDS, shield=True):
+                    async with lapses.spared():
+                        await self._try_to_write()
+
+    async def _try_to_write(self) -> None:
+        async with self._lock:
+            try:
+                await trio.to_thread.run_sync(self._file.append, self._owed, self._found)
+            except StorageError as error:
+                self.unwritten = str(error)
+            else:
+                self._owed.clear()
+                self._owes, self.unwritten = trio.Event(), None
+                _LOG.info("what was removed is written")
 
     def _owe(self, removals: Sequence[Addition], error: StorageError) -> None:
         if self.unwritten is None:

@@ -80,6 +80,23 @@ async def test_what_is_withdrawn_ends_at_once_and_is_written_when_the_disk_takes
         assert b"failure reason" in await Site(node).announce(key, ALICE)
 
 
+async def test_a_stop_writes_what_the_disk_takes_by_then(config: Config) -> None:
+    async with serving(config) as node, at_socket(config) as client:
+        await until(lambda: served(node))
+        assert (await client.post("/objects", json=HARDY)).status_code == 201
+        with failing_disk(errno.ENOSPC, config.state_directory, writes_only=True):
+            for method, path, body in (
+                ("POST", "/bans", {"network": NETWORK}),
+                ("DELETE", "/objects/quotes/Hardy", None),
+            ):
+                answer = await client.request(method, path, json=body)
+                assert "seeder-unwritten" in answer.headers
+    async with serving(config) as node:
+        await until(lambda: served(node))
+        assert is_held(node, NETWORK)
+        assert node.catalog.by_name("quotes", "Hardy") is None
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO])
 async def test_what_can_not_be_kept_is_refused_and_what_needs_no_disk_is_done(
     number: int, config: Config, tmp_path: Path

@@ -155,6 +155,26 @@ async def test_where_all_come_in_turn_who_says_nothing_goes_for_others(
         assert await silent.rest() == b""
 
 
+async def test_where_all_come_in_turn_who_has_an_answer_and_stays_goes_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("seeder.http.server.DAWDLING", 0.05)
+    long = 10 * PATIENCE
+    limits = ServerLimits(
+        connections=2, in_turn=True, head_timeout=long, linger_timeout=long, linger=long
+    )
+    async with (
+        serving(echo, limits) as port,
+        connected(port) as first,
+        connected(port) as second,
+    ):
+        for client in (first, second):
+            await client.send(get("/", "Content-Length: 9", method="POST"))
+            assert (await client.rest()).endswith(b"POST /")
+        assert (await ask(port, get("/"))).status == 200
+        assert (await ask(port, get("/"))).status == 200
+
+
 async def test_an_idle_connection_goes_before_an_unfinished_request() -> None:
     async with (
         serving(echo, ServerLimits(connections=2)) as port,
