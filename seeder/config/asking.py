@@ -38,7 +38,7 @@ def asked_at(
     values, home = read_values(path, environment)
     admin = values.get("admin")
     known = {key: admin[key] for key in _ADMIN if key in admin} if isinstance(admin, dict) else {}
-    default = default_directory(STATE, instance, of_units=is_of_units(path))
+    default = _place(default_directory(STATE, instance, of_units=is_of_units(path)))
     state: dict[str, object] = {"state_directory": default}
     source = SourceFile(home, frozenset())
     try:
@@ -47,3 +47,11 @@ def asked_at(
         return AskedAt.model_validate(said, context=source)
     except ValueError:  # pydantic's errors, too
         return AskedAt.model_validate(state, context=source)
+
+
+def _place(directory: str) -> str:
+    """Return a directory that is below home; without a home, one that isn't there."""
+    try:
+        return str(Path(directory).expanduser())
+    except RuntimeError:
+        return f"/{directory}"
