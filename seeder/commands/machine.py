@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seeder.config.sections import Config
 from seeder.daemon.descriptors import Descriptors, raise_limit
+from seeder.daemon.memory import doubt_memory
 from seeder.units import rounded_size
 
 
@@ -20,6 +21,7 @@ def doubt_machine(config: Config) -> Iterator[str]:
             f" {descriptors.limit} open files of this shell: {descriptors.peers} would be let in;"
             " raise it (ulimit -n, LimitNOFILE= of the service)"
         )
+    yield from doubt_memory(config)
     cache = config.cache
     there = _nearest(cache.directory)
     try:

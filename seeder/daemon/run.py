@@ -23,6 +23,7 @@ from seeder.daemon.floods import WINDOW, FloodGate
 from seeder.daemon.garbage import garbage_is_rare
 from seeder.daemon.listeners import Listeners, address_of, open_listeners
 from seeder.daemon.logs import Log
+from seeder.daemon.memory import doubt_memory
 from seeder.daemon.node import Node
 from seeder.daemon.opening import open_node
 from seeder.daemon.progress import tell_progress
@@ -225,6 +226,8 @@ async def run(watch: FileWatch, config: Config, log: Log, instance: str | None =
     for line in doubt_instances(watch.path, instance):
         _LOG.warning("%s", line)
     raise_limit(config)
+    for line in doubt_memory(config):
+        _LOG.warning("%s", line)
     notifier = Notifier.from_environment()
     activated = activated_sockets()
     signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
