@@ -19,7 +19,7 @@ from seeder.publish.prefix import Prefix
 from seeder.publish.rounds import Rounds
 from seeder.publish.timetable import Timetable
 from seeder.s3.listing import Listed
-from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 
 
 class Prefixes:
@@ -162,6 +162,8 @@ class Prefixes:
 
     def adopt(self, pinned: PinnedObject) -> None:
         """Count an object that had an entry of its own as listed, if a prefix has it by now."""
+        if isinstance(pinned, PinnedBundle):
+            return  # what is in it is
         owner = self.entries.prefix_of(pinned.ref)
         if owner is not None:
             listed = Listed(pinned.etag, pinned.size)

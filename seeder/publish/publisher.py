@@ -134,12 +134,12 @@ class Publisher:
             owner = self.prefixes.entries.prefix_of(name.ref)
             publication = self._catalog.publications.get(name.ref)
             pinned = None if publication is None else publication.pinned
-            is_bundle = before is None or before.bundle
-            if owner is not None and pinned is not None and not is_bundle:
+            is_bundle = before is not None and before.bundle
+            if before is not None and owner is not None and pinned is not None and not is_bundle:
                 await self._keepers.publish([self.prefixes.take_over(pinned, owner)])
                 return
             await self._keepers.withdraw([name.ref], WITHDRAWN)
-            if owner is not None:
+            if owner is not None and not is_bundle:
                 self.news.ask(name.ref, owner)
 
     def refresh(self, name: EntryName) -> bool:

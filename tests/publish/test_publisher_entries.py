@@ -114,6 +114,25 @@ async def test_who_leaves_its_entry_to_a_prefix_keeps_its_torrent(world: World) 
     assert (world.server.requests["LIST"], world.audience.gone) == (0, [])
 
 
+@pytest.mark.parametrize("below", ["d/", ""])
+async def test_a_bundle_that_leaves_its_objects_to_a_prefix_is_no_object(
+    world: World, below: str
+) -> None:
+    bundle, prefix = entry(prefix="d/", bundle=True), entry(prefix=below)
+    asked = world.server.requests
+    for way in ("reload", "one by one"):
+        await world.publisher.apply([bundle])
+        await world.until("d/", State.SERVING)
+        if way == "reload":
+            await world.publisher.apply([prefix])
+        else:
+            await world.publisher.put(prefix)
+            await world.publisher.drop(name_of(bundle))
+        assert bundle.ref not in world.catalog.publications
+        await until_published(world, [prefix])
+    assert asked["HEAD d/"] == 0
+
+
 async def test_a_missing_object_that_leaves_its_entry_is_found_by_its_prefix(world: World) -> None:
     entries = [entry(prefix="d/"), entry(key="d/new")]
     await world.publisher.apply(entries)
