@@ -11,7 +11,7 @@ hears of it. Blocks.
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -319,6 +319,13 @@ def in_force(
     for each in objects:
         named.add(name_of(each))
         yield each
+    yield from added_in_force(named, found)
+
+
+def added_in_force(
+    named: Container[EntryName], found: Mapping[EntryName, Addition]
+) -> Iterator[ObjectSettings]:
+    """Yield the added entries of names that aren't in the file, which has those `named`."""
     for addition in found.values():
         if addition.settings is not None and addition.name not in named:
             yield addition.settings

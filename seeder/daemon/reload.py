@@ -94,10 +94,20 @@ def _load(running: Config, path: Path | None, instance: str | None) -> Config:
     ConfigError.
     """
     config = load(path, instance)
-    known = {name_of(each): each for each in running.objects}
-    found = ((known.get(name_of(each)), each) for each in config.objects)
-    objects = tuple(before if before == each else each for before, each in found)
-    return config.model_copy(update={"objects": objects})
+    objects, others = [*config.objects], []
+    for index, (before, each) in enumerate(zip(running.objects, config.objects, strict=False)):
+        if before == each:
+            objects[index] = before
+        else:
+            others.append(index)
+    others += range(len(running.objects), len(objects))
+    if others:  # of a file in which nothing has moved, nothing need be looked for by its name
+        known = {name_of(each): each for each in running.objects}
+        for index in others:
+            found = known.get(name_of(objects[index]))
+            if found == objects[index]:
+                objects[index] = found
+    return config.model_copy(update={"objects": (*objects,)})
 
 
 async def _read(node: Node, path: Path | None, instance: str | None) -> _Read:

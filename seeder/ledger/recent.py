@@ -87,14 +87,15 @@ class Recent:
         """The step (Unix s / STEP) from which on there is anything; None before the first look."""
         self.has_all = False
         """Whether nothing had been counted before the first look."""
-        self._before: dict[AccountKey, tuple[int, ...]] = {}
+        self._before: dict[Account, tuple[int, ...]] = {}
+        """By the account itself, which is found sooner than its key: it is looked for each time."""
         self._node = NodeFigures()
         self._steps: deque[_NodeStep] = deque(maxlen=STEPS)
         self._tracks: dict[AccountKey, _Track] = {}
 
     def begin(self, accounts: Iterable[Account], now: float) -> None:
         """Take the counts as they are as what was there before; `now` is the wall clock (s)."""
-        self._before = {account.key: account.counters.values() for account in accounts}
+        self._before = {account: account.counters.values() for account in accounts}
         if self.since is None:
             self.since = int(now) // STEP
             self.has_all = not any(map(any, self._before.values()))
@@ -110,9 +111,9 @@ class Recent:
         span = self._span(step, delta.milliseconds)
         sums = _NOTHING
         for number, account in enumerate(accounts, 1):
-            counts, before = account.counters.values(), self._before.get(account.key, NO_COUNTS)
+            counts, before = account.counters.values(), self._before.get(account, NO_COUNTS)
             if counts != before:
-                self._before[account.key] = counts
+                self._before[account] = counts
                 news = shown(tuple(map(sub, counts, before)))
                 if any(news):
                     sums = tuple(map(sum, zip(sums, news, strict=True)))

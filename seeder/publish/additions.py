@@ -17,8 +17,8 @@ from seeder.config.added import (
     Addition,
     EntryName,
     WrittenEntry,
+    added_in_force,
     check_entry,
-    in_force,
     name_of,
 )
 from seeder.config.fields import SourceFile
@@ -192,7 +192,7 @@ class Additions:
     def _merge(self, objects: Sequence[ObjectSettings]) -> list[ObjectSettings]:
         """Return all entries that are in force; of a million that takes a second."""
         self._configured = {name_of(each): each for each in objects}
-        return [*in_force(objects, self._found)]
+        return [*objects, *added_in_force(self._configured, self._found)]
 
     # -- what there is
 

@@ -112,8 +112,12 @@ class Entries:
         It knows of objects with an entry as they come and go, and of the other prefixes of now.
         """
         place = self._place(prefix)
-        named, longer = place.keys, tuple(place.longer(prefix.key))
-        return lambda key: key not in named and not key.startswith(longer)
+        named, longer = place.keys, frozenset(place.longer(prefix.key))
+        # There may be as many prefixes as keys; they have few lengths.
+        lengths = sorted({len(each) for each in longer})
+        return lambda key: (
+            key not in named and longer.isdisjoint(key[:length] for length in lengths)
+        )
 
     def find(self, bucket: str, key: str) -> ObjectSettings | None:
         """Return the section of BUCKET/KEY, as if it were written for that key alone."""

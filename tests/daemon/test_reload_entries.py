@@ -20,6 +20,7 @@ async def test_an_entry_that_is_as_it_was_stays_the_same_thing(
     path = trio.Path(file)
     text = await path.read_text()
     hardy = '[[objects]]\nbucket = "quotes"\nkey = "Hardy"\n'
+    lady = '[[objects]]\nbucket = "quotes"\nkey = "Lady"\n'
     async with serving(config) as node:
         await until(partial(served, node))
         await path.write_text(f"{text}\n{hardy}")
@@ -32,6 +33,14 @@ async def test_an_entry_that_is_as_it_was_stays_the_same_thing(
         assert node.publisher.settings_of(ref) is nelson
         assert node.config.objects[1].refresh == 3600
         assert hardy_before.refresh == 600
+        hardy_now = node.config.objects[1]
+        await path.write_text(f'{text}\n{lady}{hardy}refresh = "1h"\n')
+        await reload(node, file)
+        assert [each.key for each in node.config.objects] == ["Nelson", "Lady", "Hardy"]
+        assert node.config.objects[2] is hardy_now
+        await path.write_text(f"{text}\n{lady}")
+        await reload(node, file)
+        assert [each.key for each in node.config.objects] == ["Nelson", "Lady"]
 
 
 def test_a_reload_has_no_garbage_looked_for_among_all_objects() -> None:
