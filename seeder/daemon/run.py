@@ -290,7 +290,8 @@ async def _obey(
             nursery.cancel_scope.cancel()
             await notifier.ask_for_time(stopping)
             return
-        await take_up()
+        # A reload of very many entries takes a while, and a stop waits for none.
+        nursery.start_soon(take_up)
 
 
 async def _follow(watch: FileWatch, node: Node, take_up: Callable[[], Awaitable[None]]) -> None:

@@ -398,6 +398,27 @@ async def test_the_service_manager_is_asked_for_more_time_until_a_reload_is_over
     assert more not in told[: told.index("STOPPING=1")]
 
 
+async def test_a_stop_waits_for_no_reload(
+    config: Config, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, manager = slow_start(monkeypatch)
+    gate.set()
+
+    async def reload_for_ever(*_: Any) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(reloading, "reload", reload_for_ever)
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"))
+            await until(lambda: manager.ready_count == 1)
+            for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+                os.kill(os.getpid(), number)
+                await until(lambda: "RELOADING=1" in manager.told)
+    assert manager.told.count("RELOADING=1") == 1
+    assert "STOPPING=1" in manager.told
+
+
 async def test_the_service_manager_is_asked_for_more_time_until_a_stop_is_over(
     config: Config, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
