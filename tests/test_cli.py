@@ -1,6 +1,7 @@
 """Every command as a shell sees it: what goes to stdout, what to stderr, and the exit code."""
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -133,6 +135,29 @@ def test_a_file_that_lies_here_is_offered_and_not_taken(
     result = here("report")
     assert result.code == 2
     assert result.err.endswith("There is seeder.toml: -c seeder.toml\n")
+
+
+def test_a_directory_that_is_closed_to_whoever_asks_ends_no_command(
+    here: Callable[..., Result], path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, looked = str(tmp_path / "closed"), os.stat
+    settings = path.read_text()
+    path.write_text(settings.replace('= "cache"', '= "closed/cache"'))
+    assert path.read_text() != settings
+
+    def refuse(place: Any, *arguments: Any, **named: Any) -> os.stat_result:
+        if not isinstance(place, int) and str(place).startswith(f"{closed}/"):
+            raise PermissionError(13, "Permission denied", place)
+        return looked(place, *arguments, **named)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    checked = here("check", "-c", path)
+    assert (checked.code, checked.err) == (0, "")
+    ledger = f"{closed}/node"
+    told = here("report", "-c", path, "--ledger", ledger)
+    assert (told.code, told.line) == (1, f"{ledger}: it can't be read: Permission denied")
+    monkeypatch.setattr("seeder.commands.which._LIKELY", (Path(closed, "seeder.toml"),))
+    assert "SEEDER_SECTION__KEY" in here("check").err
 
 
 def test_check_counts_the_objects(here: Callable[..., Result], path: Path) -> None:

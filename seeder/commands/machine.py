@@ -38,7 +38,8 @@ def doubt_machine(config: Config) -> Iterator[str]:
 
 def _nearest(path: Path) -> Path:
     """Return the directory, or the one above it in which it will be made."""
-    while not path.exists() and path != path.parent:
+    # Path.exists raises where a directory is closed to us, as that of a service is.
+    while not os.path.exists(path) and path != path.parent:
         path = path.parent
     return path
 

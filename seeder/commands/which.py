@@ -18,7 +18,7 @@ def _file_or_variables(
 ) -> Path | None:
     if path is None and not context.resilient_parsing and not names_keys(os.environ):
         hint = "Without a file, its keys are set in the environment, as SEEDER_SECTION__KEY."
-        if found := next((each for each in _LIKELY if each.is_file()), None):
+        if found := next((each for each in _LIKELY if os.path.isfile(each)), None):
             hint = f"There is {found}: -c {found}"
         raise click.MissingParameter(hint, context, option)
     return path

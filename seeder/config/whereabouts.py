@@ -41,7 +41,7 @@ def find_nodes(
     """
     if path is not None:
         _open(path)
-    is_system = path is None and not names_keys(environment) and system_file.is_file()
+    is_system = path is None and not names_keys(environment) and os.path.isfile(system_file)
     if is_system:
         path = system_file
     values, home = read_values(path, environment)

@@ -148,3 +148,17 @@ def test_a_service_whose_directory_is_closed_to_us_is_found_all_the_same(
     monkeypatch.setattr(os, "lstat", refuse)
     assert find(None) == [(None, home / "system" / "control.sock")]
     assert find(None, "2") == [("2", home / "system" / "2" / "control.sock")]
+
+
+def test_a_file_of_the_units_that_is_closed_to_us_says_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_system, looked = socket_in(home / "system"), os.stat
+
+    def refuse(path: str | Path, **named: bool) -> os.stat_result:
+        if "closed" in str(path):
+            raise PermissionError(13, "Permission denied")
+        return looked(path, **named)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert find_nodes(None, None, {}, home / "closed/seeder.toml") == [Whereabouts(None, of_system)]

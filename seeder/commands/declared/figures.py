@@ -1,6 +1,7 @@
 """`seeder report` and `seeder estimate`."""
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ def report(
     instances = [instance] if instance is not None else instances_of(path)
     configs = [load_or_fail(path, each) for each in instances]
     config = all_published(configs[0])
-    read = [each / LEDGER if each.is_dir() else each for each in ledgers] or [
+    read = [each / LEDGER if os.path.isdir(each) else each for each in ledgers] or [
         each.state_directory / LEDGER for each in configs
     ]
     now = time.time()
