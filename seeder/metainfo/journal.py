@@ -74,16 +74,19 @@ class HashJournal:
         self._old_header = _header(1, name)
         """Of earlier releases: without checksums."""
         self._seed = crc32(self._header)
+        self._wrong: str | None = None
+        """With what was loaded."""
 
     def load(self) -> dict[int, bytes]:
         """Return the digests by number, none of a journal of another name.
 
-        One that can't be read counts as empty, and the log says so.
+        One that can't be read counts as empty. The log tells of what is wrong with it once `start`
+        has mended that: before, a retry would tell of it again.
         """
         try:
             data = read_file(self._path, LARGEST_JOURNAL)
         except OSError as error:
-            _LOG.warning("%s: can't be read: %s; hashing begins anew", self._path, error.strerror)
+            self._wrong = f"can't be read: {error.strerror}; hashing begins anew"
             return {}
         if data is not None and data.startswith(self._old_header):
             # What is left of the power cut of an earlier release can't be told from zeros.
@@ -101,11 +104,7 @@ class HashJournal:
             else:
                 damaged += 1
         if damaged:
-            _LOG.warning(
-                "%s: %d of its records are damaged; their pieces are read again",
-                self._path,
-                damaged,
-            )
+            self._wrong = f"{damaged} of its records are damaged; their pieces are read again"
         return known
 
     def _cut(self, records: bytes, length: int) -> Iterator[tuple[int, bytes]]:
@@ -123,6 +122,9 @@ class HashJournal:
             make_directory(self._path.parent)
             # Durable as soon as there is something to lose: what is known was paid for.
             replace_file(self._path, data, durable=bool(known))
+        if self._wrong is not None:
+            _LOG.warning("%s: %s", self._path, self._wrong)
+            self._wrong = None
 
     def append(self, first: int, hashes: list[bytes]) -> None:
         """Add the digests of pieces with consecutive numbers from `first` on. StorageError."""

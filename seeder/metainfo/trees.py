@@ -175,8 +175,9 @@ class TreeBuilder:
         except FileNotFoundError:
             return set()
         except OSError as error:
-            _LOG.warning("%s: can't be read: %s; hashing begins anew", self._path, error.strerror)
             self.start()
+            # Not before: where that fails, too, each retry would tell of it again.
+            _LOG.warning("%s: can't be read: %s; hashing begins anew", self._path, error.strerror)
             return set()
         self._roots |= found
         return set(found)

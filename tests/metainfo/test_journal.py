@@ -1,5 +1,6 @@
 """What a journal of hashes gives back, after whatever befell it."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seeder.errors import StorageError
 from seeder.metainfo.journal import HashJournal
+from tests.support.disks import failing_disk
 
 
 def test_the_journal_of_another_object_is_not_believed(tmp_path: Path) -> None:
@@ -39,7 +42,9 @@ def damaged(path: Path, spoil: Callable[[bytes], bytes]) -> dict[int, bytes]:
     journal.start({})
     journal.append(0, list(HASHES.values()))
     path.write_bytes(spoil(path.read_bytes()))
-    return journal.load()
+    found = journal.load()
+    journal.start(found)
+    return found
 
 
 @given(data=st.data())
@@ -76,6 +81,21 @@ def test_one_flipped_bit_costs_one_piece(tmp_path: Path, caplog: pytest.LogCaptu
     found = damaged(tmp_path / "one", spoil)
     assert found == {index: digest for index, digest in HASHES.items() if index != 7}
     assert "1 of its records are damaged" in caplog.text
+
+
+def test_a_journal_that_can_not_be_read_is_told_of_once_it_is_mended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "one"
+    path.mkdir()
+    for _ in range(3):
+        journal = HashJournal(path, "of this")
+        assert journal.load() == {}
+        with failing_disk(errno.ENOSPC, tmp_path), pytest.raises(StorageError):
+            journal.start({})
+    assert caplog.text == ""
+    journal.start({})
+    assert caplog.text.count("can't be read: it is a directory, not a file; hashing") == 1
 
 
 def test_the_journal_of_an_earlier_release_is_read_but_for_its_zeros(tmp_path: Path) -> None:
