@@ -10,6 +10,7 @@ import trio
 from seeder.commands.check import WORKERS
 from seeder.commands.machine import doubt_machine
 from seeder.config.load import load
+from seeder.units import MIB
 from tests.commands.support import (
     BODY,
     PROGRAM,
@@ -67,14 +68,19 @@ def test_what_this_machine_has_no_room_for_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_settings(tmp_path / "seeder.toml", "http://127.0.0.1:1")
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (65536, 65536))
+    limits = {resource.RLIMIT_NOFILE: (65536, 65536), resource.RLIMIT_AS: (512 * MIB, 512 * MIB)}
+    monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
     assert list(doubt_machine(load(path))) == []
+    with monkeypatch.context() as patch:
+        patch.setitem(limits, resource.RLIMIT_AS, (256 * MIB, 256 * MIB))
+        [line] = doubt_machine(load(path))
+    assert line.startswith("cache.memory: 256 MiB, and ")
     usual = path.read_text()
     path.write_text(usual.replace('"1 GiB"', '"9000 TiB"'))
     [line] = doubt_machine(load(path))
     assert line.startswith("cache.disk: 8.79 PiB is more than ")
     path.write_text(usual)
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
+    limits[resource.RLIMIT_NOFILE] = (1024, 4096)
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     [line] = doubt_machine(load(path))
     assert line.startswith("peer.connections: 2000 don't fit the limit of 1024 open files")
