@@ -6,6 +6,7 @@ a script's error both may stand in the text alone.
 No I/O.
 """
 
+import re
 from collections.abc import Iterator
 
 _ACL = 'see "Redis for a cluster" in the documentation'
@@ -53,12 +54,14 @@ _REASONS = (
     ("unknown command", "lacks a command ({text}): want Redis 6.2 or Valkey, or newer"),
 )
 _LONGEST = 120
+_WITHIN = re.compile(r".*@user_script: ?\d+: ", re.DOTALL)
 
 
 def explain(kind: str, text: str) -> str:
     """Return what is wrong, to be said behind "the store of the cluster"."""
-    # Where it was refused in a script; Valkey has the word before the reason, too.
-    reason, _, where = text.rpartition(" script: ")
+    # Where it was refused in a script, which Redis 6.2 tells first, and later ones last; Valkey has
+    # the word before the reason, too.
+    reason, _, where = _WITHIN.sub("", text).rpartition(" script: ")
     told = " ".join((reason or where).split())[:_LONGEST]
     found = f"{_BY_KIND.get(kind, '')} {told}"
     for word, reason in _REASONS:
