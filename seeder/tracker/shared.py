@@ -181,6 +181,8 @@ class SharedClaims(Claims):
         if told.event.starts and told.downloaded <= before:
             if later:
                 self._begin_anew(number, told.downloaded, told.seen)
+        elif told.seen < self._began(sessions.name(number)) - CLOCKS_AGREE:
+            return  # what it says is of the download before
         elif not fresh:
             self._skip(number, min(told.downloaded, LARGEST_COUNT))
         elif told.downloaded > before and not is_old:

@@ -26,7 +26,7 @@ from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import parse_size
-from tests.benchmarks.load import Target, run_load
+from tests.benchmarks.load import Load, Target, run_load
 from tests.benchmarks.seeding import depth_for
 from tests.benchmarks.setup import machine, numbers, show
 from tests.benchmarks.trackers import (
@@ -98,9 +98,9 @@ def beside_seeding(
     os.sched_setaffinity(0, {int(CLIENT_CORE)})
     rows = []
     for way in ("http-close", "udp-kept"):
-        ratios, halves, p99s, worst, alone = [], [], [], [], []
+        ratios, halves, p99s, worst, alone, costs, askers = [], [], [], [], [], [], []
         for _ in range(rounds):
-            loads = []
+            loads: list[Load] = []
             for wanted in (0, rate):
                 process = None
                 if wanted:
@@ -114,15 +114,18 @@ def beside_seeding(
                     depth=depth_for(PEERS),
                     passes=1000,
                     seconds=6,
+                    pid=tracker.pid,
                 )
-                loads.append(load.rate)
+                loads.append(load)
                 if process is not None:
                     answers = asker.finish(process)
                     halves.append(answers.p50)
                     p99s.append(answers.p99)
                     worst.append(answers.worst)
-            alone.append(loads[0])
-            ratios.append(loads[1] / loads[0])
+                    askers.append(answers.cpu / answers.seconds)
+            alone.append(loads[0].rate)
+            ratios.append(loads[1].rate / loads[0].rate)
+            costs.append(_beside(*loads) / (rate * loads[1].seconds) * 1e6)
         rows.append(
             (
                 way,
@@ -131,6 +134,8 @@ def beside_seeding(
                 f"{max(worst):.1f}",
                 f"{statistics.median(alone):,.0f}",
                 f"{statistics.median(ratios):.2f}",
+                f"{statistics.median(costs):.0f} ({min(costs):.0f} to {max(costs):.0f})",
+                f"{statistics.median(askers):.0%}",
             )
         )
     columns = (
@@ -140,8 +145,17 @@ def beside_seeding(
         "the longest, ms",
         "MB/s without",
         "with / without",
+        "us of CPU an announce",
+        "the asker's part of the clients' core",
     )
     show(f"{rate:,} announces/s while {PEERS} peers are seeded; {where}", columns, rows)
+
+
+def _beside(alone: Load, both: Load) -> float:
+    """Return the seeder's CPU seconds for what it did beside seeding as in `alone`."""
+    assert alone.seeder_cpu is not None
+    assert both.seeder_cpu is not None
+    return both.seeder_cpu - alone.seeder_cpu / alone.payload * both.payload
 
 
 class _Nothing:

@@ -319,6 +319,64 @@ def test_who_begins_anew_at_another_node_is_counted_from_there(pair: Pair) -> No
     assert pair.first.exchange.untold == 0
 
 
+def test_what_the_stored_peers_tell_of_a_former_download_hides_nothing_of_the_next(
+    pair: Pair,
+) -> None:
+    pair.begin()
+    pair.later(1000.0)
+    pair.have(800)
+    pair.settle()
+    assert pair.delivered() == (0, 8000)
+    pair.later(10.0)
+    for client in pair.clients:
+        pair.say(client, STARTED, left=1000, downloaded=0)
+    # It reads what was stored before that.
+    pair.first.exchange._wants_all = True
+    pair.first.read()
+    pair.have(500)
+    pair.settle()
+    assert pair.delivered() == (0, 13_000)
+
+
+# Sequences that the state machine of all nodes found (test_exchange_model.py).
+
+
+def test_a_new_beginning_that_another_node_told_of_counts_from_there(pair: Pair) -> None:
+    pair.begin()
+    pair.have(300, node=1)
+    pair.later(10.0)
+    for client in pair.clients:
+        pair.say(client, STARTED, left=1000, downloaded=0)
+    pair.first.tell()
+    pair.second.hear()
+    pair.have(200, node=1)
+    assert pair.delivered() == (0, 5000)
+
+
+def test_a_new_beginning_that_is_told_again_counts_nothing_anew(pair: Pair) -> None:
+    pair.begin()
+    pair.later(10.0)
+    # It had nothing yet, which only the other node knows.
+    for client in pair.clients:
+        pair.say(client, STARTED, left=1000, downloaded=0)
+    pair.later(10.0)
+    pair.have(1000, node=1)
+    pair.have(1000)
+    pair.settle()
+    assert pair.delivered() == (0, 10_000)
+
+
+def test_bytes_of_a_client_whose_place_another_one_took_are_counted(pair: Pair) -> None:
+    pair.begin()
+    pair.have(600)
+    pair.later(1.0)
+    for client in pair.clients:
+        request = AnnounceRequest(ONE, peer_id(500 + client), PORT, left=1000, key=b"other")
+        pair.second.announce(request, bytes((10, 0, client, 1)))
+    pair.settle()
+    assert pair.delivered() == (0, 6000)
+
+
 def test_in_good_times_bytes_are_told_once_and_settled(pair: Pair) -> None:
     pair.begin()
     pair.later(1000.0)
