@@ -7,14 +7,17 @@ prefix, or each has an entry of its own. S3 is a server here that answers HEADs 
 no bytes. "Ready" is from the start of the process to READY=1. Memory is the process's resident set
 once everything was asked for. A cold torrent is one whose metainfo is read from disk because a peer
 dials it: from its handshake to our "have all". "Beside" is how long such a handshake of a warm
-torrent took at most while /metrics and /status.json were fetched. MB are 10^6 bytes.
+torrent took at most while /metrics and /status.json were fetched. A reload finds the same file as
+before. CPU is that of the process. MB are 10^6 bytes.
 """
 
 import argparse
 import hashlib
 import http.server
+import os
 import random
 import re
+import signal
 import socket
 import statistics
 import tempfile
@@ -47,6 +50,8 @@ BUCKET, PREFIX = "archive", "sets/"
 PAGE = 1000
 COLD = 100
 """Torrents that a peer dials."""
+LONGEST = 600.0
+"""Seconds that a start, a reload or a stop may take."""
 SETTLING = 10.0
 """Seconds after the start in which S3's requests are counted."""
 MODIFIED = Description(1_795_478_400)
@@ -178,6 +183,12 @@ def resident(pid: int) -> float:
     return int(found[1]) * 1024 / 1e6
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def fetch(daemon: SeederDaemon, target: str) -> tuple[float, int]:
     """Return the seconds that a page takes, and its bytes."""
     begun = time.perf_counter()
@@ -220,9 +231,11 @@ def measure(entries: str, objects: Objects, state: Path, directory: Path) -> dic
     figures: dict[str, float] = {}
     with ExitStack() as stack:
         stack.enter_context(server.running())
+        stack.callback(daemon.close)
         begun = time.perf_counter()
-        stack.enter_context(daemon)
+        daemon.start(timeout=LONGEST)
         figures["ready, s"] = time.perf_counter() - begun
+        figures["CPU until then, s"] = cpu_seconds(daemon.pid)
         time.sleep(SETTLING)
         figures[f"S3 requests in {SETTLING:.0f} s"] = sum(server.asked.values())
         hashes = random.sample(list(objects.hashes.values()), COLD)
@@ -238,8 +251,14 @@ def measure(entries: str, objects: Objects, state: Path, directory: Path) -> dic
                 figures[name] = statistics.median(fetch(daemon, target)[0] for _ in range(3))
         figures["beside, ms: most"] = max(beside) * 1e3
         figures["memory, MB"] = resident(daemon.pid)
+        begun, used = time.perf_counter(), cpu_seconds(daemon.pid)
+        os.kill(daemon.pid, signal.SIGHUP)
+        daemon.wait_until_ready(times=2, timeout=LONGEST)
+        figures["reload, s"] = time.perf_counter() - begun
+        figures["CPU of it, s"] = cpu_seconds(daemon.pid) - used
+        figures["memory after it, MB"] = resident(daemon.pid)
         begun = time.perf_counter()
-        daemon.stop()
+        daemon.stop(timeout=LONGEST)
         figures["stop, s"] = time.perf_counter() - begun
     return figures
 
