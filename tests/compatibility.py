@@ -1,4 +1,4 @@
-"""The table of config/README.md that says what works with which S3 and which client.
+"""The table of config/s3.md that says what works with which S3 and which client.
 
     python -m tests.compatibility
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.s3.dialects import DIALECTS
 
 _ROOT = Path(__file__).parent.parent
-_DOCUMENT = _ROOT / "config" / "README.md"
+_DOCUMENT = _ROOT / "config" / "s3.md"
 _FOUND = "TESTS_COMPATIBILITY"
 """The variable that names the file which takes what is found."""
 _TESTS = ("tests/publish/test_publisher_dialects.py", "tests/e2e/test_compatibility.py")

@@ -12,9 +12,10 @@ import pytest
 
 from seeder.cli import main
 from seeder.config.load import load
+from tests.house import ROOT
+from tests.support.handbook import PAGES
 
-ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "config/README.md")
+DOCUMENTS = (ROOT / "README.md", *PAGES)
 EXAMPLE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(seeder [a-z]+ [^`]+)`")
 LACKING = {
@@ -25,19 +26,19 @@ LACKING = {
 
 def examples(language: str) -> Iterator[object]:
     """Yield each example in a language, named by where it stands."""
-    for name in DOCUMENTS:
-        text = (ROOT / name).read_text(encoding="utf-8")
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
         for match in EXAMPLE.finditer(text):
             if match[1] == language:
                 line = text.count("\n", 0, match.start()) + 2
-                yield pytest.param(match[2], id=f"{name}:{line}")
+                yield pytest.param(match[2], id=f"{document.name}:{line}")
 
 
 def commands() -> Iterator[object]:
     """Yield each command line of ours, in examples and in running text."""
     found: set[str] = set()
-    for name in DOCUMENTS:
-        text = (ROOT / name).read_text(encoding="utf-8")
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
         for match in EXAMPLE.finditer(text):
             if match[1] == "sh":
                 found |= set(re.findall(r"^(?:\S*/)?(seeder [a-z]+.*)$", match[2], re.MULTILINE))

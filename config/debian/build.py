@@ -145,8 +145,9 @@ def _add_files(tree: Path) -> None:
     for name in ("grafana-dashboard.json", "prometheus-rules.yaml"):
         data = (ROOT / "config" / name).read_bytes()
         _write(tree / DOCUMENTS / "examples" / name, data)
-    for name in ("README.md", "config/README.md", "config/status.png", "config/list.png"):
-        _write(tree / DOCUMENTS / name, (ROOT / name).read_bytes())
+    pages = [path for path in (ROOT / "config").iterdir() if path.suffix in (".md", ".png")]
+    for path in (ROOT / "README.md", *sorted(pages)):
+        _write(tree / DOCUMENTS / path.relative_to(ROOT), path.read_bytes())
     command = tree / PROGRAM[1:]
     command.parent.mkdir(parents=True, exist_ok=True)
     command.symlink_to("../lib/seeder/bin/seeder")

@@ -1,4 +1,4 @@
-"""config/README.md names every metric and no other, and so do the rules and the dashboard."""
+"""config/monitoring.md names every metric and no other, and so do the rules and the dashboard."""
 
 import json
 import re
@@ -12,6 +12,7 @@ from seeder.ledger.budget import Budget, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.ledger.limits import Limit, Period, Resource
 from tests.admin.support import PRICES, render
+from tests.support.handbook import section
 
 CONFIG = Path(__file__).parents[2] / "config"
 RULES = CONFIG / "prometheus-rules.yaml"
@@ -31,10 +32,9 @@ def written() -> dict[str, str]:
 
 
 def documented() -> dict[str, str]:
-    text = (CONFIG / "README.md").read_text(encoding="utf-8")
-    section = text.partition("\n### Metrics\n")[2].partition("\n### Alerts\n")[0]
     found: dict[str, str] = {}
-    for name, kind, third in re.findall(r"^\| `(\w+)` \| (\w+) \| ?([^|]*?) ?\|", section, re.M):
+    row = re.compile(r"^\| `(\w+)` \| (\w+) \| ?([^|]*?) ?\|", re.M)
+    for name, kind, third in row.findall(section("monitoring", "Metrics")):
         if name.startswith("seeder_"):
             found[name] = kind
         else:
@@ -63,10 +63,8 @@ def test_rules_and_dashboard_ask_for_what_is_there(expression: str) -> None:
 def test_each_alert_leads_to_its_section() -> None:
     alerts = re.findall(r"- alert: (\w+)", RULES.read_text(encoding="utf-8"))
     links = re.findall(r"runbook_url: (\S+)", RULES.read_text(encoding="utf-8"))
-    assert links == [f"config/README.md#{name.lower()}" for name in alerts]
-    text = (CONFIG / "README.md").read_text(encoding="utf-8")
-    runbook = text.partition("\n### Alerts\n")[2].partition("\n### ")[0]
-    assert re.findall(r"^#### (\w+)$", runbook, re.M) == alerts
+    assert links == [f"config/monitoring.md#{name.lower()}" for name in alerts]
+    assert re.findall(r"^### (\w+)$", section("monitoring", "Alerts"), re.M) == alerts
 
 
 def promtool(*arguments: str | Path) -> None:

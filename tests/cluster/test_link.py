@@ -24,6 +24,7 @@ from seeder.ledger.savings import Prices
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent
 from tests.cluster.support import MakeNode, MakeTracker, make_node, until
+from tests.support.handbook import page
 from tests.support.ports import free_port
 from tests.support.redis import RedisServer, why_no_redis
 
@@ -165,8 +166,7 @@ async def test_a_password_that_is_wrong_or_missing_is_told(
 async def test_a_user_of_its_own_has_all_that_the_documentation_gives_it(
     tracker: MakeTracker, redis: RedisServer, tmp_path: Path
 ) -> None:
-    documentation = (Path(__file__).parents[2] / "config" / "README.md").read_text()
-    line = next(x for x in documentation.splitlines() if x.startswith("ACL SETUSER seeder "))
+    line = next(x for x in page("cluster").splitlines() if x.startswith("ACL SETUSER seeder "))
     redis.ask(*line.replace("PASSWORD", "secret").split())
     redis.ask("ACL", "SETUSER", "default", "nopass", "-hset", "-evalsha")
     password = tmp_path / "password"

@@ -1,7 +1,6 @@
 """The registers of passkeys of all nodes are one, whatever becomes of the store meanwhile."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 import trio
@@ -10,6 +9,7 @@ from seeder.cluster import mapping as shared
 from seeder.cluster.register import SharedRegister
 from seeder.tracker.register import Register
 from tests.cluster.support import MakeNode, RunningNode, Unsteady, until
+from tests.support.handbook import page
 from tests.support.redis import RedisServer
 
 NOW, DAY = 1_800_000_000, 86_400
@@ -203,8 +203,7 @@ async def test_all_nodes_have_the_secrets_of_all_in_one_order(
 
 
 async def test_the_documented_user_may_do_all_of_it(site: MakeSite, redis: RedisServer) -> None:
-    documentation = (Path(__file__).parents[2] / "config" / "README.md").read_text()
-    line = next(x for x in documentation.splitlines() if x.startswith("ACL SETUSER seeder "))
+    line = next(x for x in page("cluster").splitlines() if x.startswith("ACL SETUSER seeder "))
     commands = [word for word in line.split() if word[0] in "+-"]
     redis.ask("ACL", "SETUSER", "default", "resetkeys", "~seeder:*", *commands, "+acl")
     a, b = await site("a"), await site("b")

@@ -1,4 +1,4 @@
-"""podman with a store of its own, and the commands of config/README.md as it runs them."""
+"""podman with a store of its own, and the commands of the handbook as it runs them."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.container.base import make_base, why_no_base
 from tests.support.closing import Closing
+from tests.support.handbook import section
 from tests.support.processes import HarnessError, clean_environment, missing_programs
 
 ROOT = Path(__file__).parents[2]
@@ -39,10 +40,8 @@ def why_no_image() -> str | None:
 
 
 def handbook_command(start: str) -> list[str]:
-    """Return the words of the command of "In a container" in config/README.md that begins so."""
-    text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
-    section = text[text.index("\n### In a container\n") :]
-    lines = re.sub(r" *\\\n *", " ", section[: section.index("\n### ", 1)]).splitlines()
+    """Return the words of the command of "In a container" in the handbook that begins so."""
+    lines = re.sub(r" *\\\n *", " ", section("service", "In a container")).splitlines()
     [line] = [each for each in lines if each.startswith(start)]
     return shlex.split(line, comments=True)
 

@@ -1,4 +1,4 @@
-"""Reverse proxies before the daemon, configured as config/README.md says.
+"""Reverse proxies before the daemon, configured as config/network.md says.
 
 Each takes its configuration from there and changes addresses and certificates only, so that a test
 of a proxy is a test of the document.
@@ -17,7 +17,7 @@ from tests.support.processes import Child, clean_environment, missing_programs, 
 
 DOMAIN = "torrents.example.org"
 """The name in the document."""
-DOCUMENT = ROOT / "config" / "README.md"
+DOCUMENT = ROOT / "config" / "network.md"
 _SEEDER = "127.0.0.1:6969"
 """Where the document's proxies find the seeder."""
 

@@ -1,4 +1,4 @@
-"""What works with which S3 and which client: the rows of config/README.md's table."""
+"""What works with which S3 and which client: the rows of config/s3.md's table."""
 
 import random
 import secrets

@@ -1,4 +1,4 @@
-"""The image, built by config/Containerfile, as config/README.md has it run: ready, asked, reloaded,
+"""The image, built by config/Containerfile, as the handbook has it run: ready, asked, reloaded,
 stopped."""
 
 import json

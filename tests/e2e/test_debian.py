@@ -59,7 +59,7 @@ def test_a_debian_machine_takes_it_upgrades_it_and_is_rid_of_it(  # noqa: PLR091
     )
     [handbook] = re.findall(r"The handbook is (/\S+)\.$", told, re.MULTILINE)
     text = machine.path(handbook).read_text()
-    for name in re.findall(r"\]\((\.\./README\.md|\w+\.png)", text):
+    for name in re.findall(r"\]\(((?:\.\./README|\w+)\.(?:md|png))", text):
         assert machine.path(str(Path(handbook).parent / name)).exists(), name
     completing = ". /usr/share/bash-completion/completions/seeder && complete -p seeder"
     assert "_seeder_completion seeder" in machine.run(f"bash -c '{completing}'").stdout

@@ -1,4 +1,4 @@
-"""nginx and Caddy before the daemon, as config/README.md has them, with TLS at the proxy."""
+"""nginx and Caddy before the daemon, as config/network.md has them, with TLS at the proxy."""
 
 import subprocess
 from collections.abc import Callable, Iterator

@@ -13,6 +13,7 @@ from tests.e2e.booted import Booted
 from tests.e2e.ceph import CephRGW
 from tests.e2e.publishing import wait_for_state
 from tests.e2e.unit import SERVICE, Unit
+from tests.support.handbook import page
 from tests.support.objects import digest
 from tests.support.processes import poll_until, python_environment
 from tests.support.wheel import ROOT
@@ -52,8 +53,7 @@ def test_the_sandbox_is_in_force(unit: Unit) -> None:
     assert within("touch /var/lib/seeder/probe").returncode == 0
     rated = unit.machine.run(f"systemd-analyze security {SERVICE}", check=False).stdout
     [exposure] = re.findall(r"Overall exposure level for seeder\.service: (\d+\.\d+) ", rated)
-    said = (ROOT / "config" / "README.md").read_text()
-    assert f"`systemd-analyze security seeder` rates it {exposure} " in said
+    assert f"`systemd-analyze security seeder` rates it {exposure} " in page("service")
 
 
 def test_a_loop_that_stands_still_is_killed_and_started_again(unit: Unit) -> None:

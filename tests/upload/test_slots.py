@@ -256,7 +256,7 @@ def test_nobody_gets_more_by_what_was_given_back() -> None:
     [("192.0.2.{0}", 4), ("2001:db8:1:{0:x}::", 2), ("2001:db8:1:{0:x}00::", 4)],
 )
 def test_what_s3_is_read_for_a_network_in_a_day_is_bounded(network: str, copies: int) -> None:
-    """The figure of config/README.md: so many times what an address may, and ln 2 of it a day."""
+    """The figure of config/serving.md: so many times what an address may, and ln 2 of it a day."""
     slots, _ = make()
     guests = [Guest(network.format(number)) for number in range(256)]
     fetched = 0
