@@ -4,7 +4,6 @@ import re
 import tomllib
 from pathlib import Path
 
-from seeder.config.plain_toml import read_plain
 from seeder.errors import ConfigError
 
 _SLASHED_KEY = re.compile(r"\s*[\w.-]+(/[\w.-]+)+\s*=")
@@ -33,8 +32,7 @@ def read_toml(path: Path) -> dict[str, object]:
         )
         raise ConfigError([problem]) from error
     try:
-        plain = read_plain(text)
-        return tomllib.loads(text) if plain is None else plain
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_problem(path, text, str(error))]) from error
     except (RecursionError, ValueError) as error:
