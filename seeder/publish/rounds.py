@@ -216,7 +216,10 @@ class Rounds(ABC):
             self.looked = replace(self.looked, began_at=began_at, fault=fault)
             self._scope = None
             self._tell_over()
-            if self._woken:
+            if self._ended:
+                # It ended when this task was due already, which trio doesn't cancel any more.
+                self._timetable.forget(self)
+            elif self._woken:
                 self._timetable.line_up(self, 0.0)
             elif delay < inf:
                 self._timetable.line_up(self, delay * self._timetable.rng.uniform(0.9, 1.1))

@@ -213,6 +213,32 @@ async def test_what_has_ended_is_looked_at_no_more(nursery: trio.Nursery) -> Non
     assert (len(it.looks), len(nursery.child_tasks)) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    "outcome", [REFRESH, OriginUnreachable("away", away=True), BudgetSpent("spent"), KeyError()]
+)
+async def test_what_ends_in_the_moment_in_which_its_round_is_over_has_no_other(
+    outcome: Exception | float, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = Looker(nursery)
+    answered = trio.Event()
+
+    async def look() -> float:
+        await answered.wait()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(it, "look", look)
+    it.start()
+    await wait_all_tasks_blocked()
+    it.wake()
+    answered.set()
+    it.end()
+    await wait_all_tasks_blocked()
+    assert (it.due_at, it.timetable.lacking_budget) == (None, set())
+    assert not nursery.child_tasks
+
+
 async def test_a_trouble_is_told_once(
     nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:
