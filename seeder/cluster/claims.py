@@ -29,8 +29,8 @@ class ClaimNews:
     owed: Mapping[ClaimName, OwedClaim] = field(default_factory=dict)
     """Completions."""
     owed_bytes: Mapping[ClaimName, OwedClaim] = field(default_factory=dict)
-    settled: tuple[ClaimName, ...] = ()
-    """Completions."""
+    settled: tuple[tuple[ClaimName, float], ...] = ()
+    """Completions, and when their clients had said so."""
     settled_bytes: tuple[tuple[ClaimName, Settled], ...] = ()
 
     def packed(self, at: Callable[[float], int]) -> tuple[bytes, bytes, bytes, bytes]:
@@ -41,7 +41,10 @@ class ClaimNews:
         peers = [claim.peer for claim in self.owed.values()]
         return (
             records.join((records.name_of(peer), records.pack(peer, at)) for peer in peers),
-            records.join((each.info_hash + each.session, b"") for each in self.settled),
+            records.join(
+                (name.info_hash + name.session, records.pack_said(seen, at))
+                for name, seen in self.settled
+            ),
             records.join(records.pack_claim(each, at) for each in self.owed_bytes.values()),
             records.join(
                 (name.info_hash + name.session, records.pack_settled(settled, at))
@@ -87,8 +90,8 @@ class ClusterClaims:
         owed = self._due(journal.owed, now, lambda claim: swarms.hear_completion(claim.peer, now))
         owed_bytes = self._due(journal.owed_bytes, now, lambda claim: swarms.count_own(claim, now))
         counted = {journal.counted.pop() for _ in range(min(BATCH, len(journal.counted)))}
-        settled = tuple(islice(journal.settled, BATCH))
-        for name in settled:
+        settled = tuple(islice(journal.settled.items(), BATCH))
+        for name, _ in settled:
             del journal.settled[name]
         settled_bytes = tuple(islice(journal.settled_bytes, BATCH))
         for each in settled_bytes:
@@ -121,8 +124,8 @@ class ClusterClaims:
     def give_back(self, news: ClaimNews) -> None:
         """Take back what couldn't be told."""
         self._journal.counted |= news.counted
-        for name in news.settled:
-            self._journal.settle(name)
+        for name, seen in news.settled:
+            self._journal.settle(name, seen)
         for name, of_bytes in news.settled_bytes:
             self._journal.settle_bytes(name, of_bytes)
 
@@ -135,19 +138,21 @@ class ClusterClaims:
         for claim in completions:
             name = self._swarms.hear_completion(claim.peer, now)
             if name is not None:
-                self._journal.settle(name)
+                self._journal.settle(name, claim.peer.seen)
         for claim in of_bytes:
+            told = claim.peer
             name = self._swarms.hear_bytes(claim, now)
             if name is not None:
-                settled = Settled(claim.began, claim.low, claim.peer.downloaded)
+                settled = Settled(told.seen, claim.began, claim.low, told.downloaded)
                 self._journal.settle_bytes(name, settled)
 
     def hear_settled(
         self, completions: bytes, of_bytes: bytes, moment: Callable[[int], float]
     ) -> None:
         """Take in what needs to be told no more; ValueError. `moment` is as for `records`."""
-        for name, _ in records.split(completions):
-            self._journal.owed.settle(records.unpack_claim_name(name))
+        for name, value in records.split(completions):
+            seen = records.unpack_said(value, moment)
+            self._journal.owed.settle_said(records.unpack_claim_name(name), seen)
         for name, value in records.split(of_bytes):
             settled = records.unpack_settled(value, moment)
             self._journal.owed_bytes.settle_bytes(records.unpack_claim_name(name), settled)

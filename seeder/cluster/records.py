@@ -28,7 +28,8 @@ _HEAD = struct.Struct(">QBQ20s")
 _SIZES = struct.Struct(">BB")
 _PASSKEY = struct.Struct(">BIIQ")
 _CLAIM = struct.Struct(">QQ")
-_SETTLED = struct.Struct(">QQQ")
+_SAID = struct.Struct(">Q")
+_SETTLED = struct.Struct(">QQQQ")
 _COMPLETE, _WANTS_NOTHING, _STRAY, _KEYED, _COUNTED = 1, 2, 4, 8, 128
 """_KEYED: behind the head stand the length of the client's key, when its passkey was issued and
 ends, `uploaded`, the key, and whose the passkey is. _STRAY: of a peer that went."""
@@ -134,17 +135,32 @@ def unpack_claim(name: bytes, value: bytes, moment: Callable[[int], float]) -> O
     return OwedClaim(peer, low, _unpacked_beginning(began, moment))
 
 
+def pack_said(seen: float, at: Callable[[float], int]) -> bytes:
+    """Return when a client had said what is settled as a value; the name is as for bytes."""
+    return _SAID.pack(max(0, at(seen)))
+
+
+def unpack_said(value: bytes, moment: Callable[[int], float]) -> float:
+    """Return when a client had said what is settled; ValueError."""
+    if not value:
+        return inf  # earlier versions don't tell
+    if len(value) != _SAID.size:
+        raise ValueError("not when anything was said")
+    return moment(*_SAID.unpack(value))
+
+
 def pack_settled(settled: Settled, at: Callable[[float], int]) -> bytes:
     """Return which bytes are settled as a value; the name is of the torrent and the session."""
-    return _SETTLED.pack(_packed_beginning(settled.began, at), settled.low, settled.high)
+    seen, began, low, high = settled
+    return _SETTLED.pack(max(0, at(seen)), _packed_beginning(began, at), low, high)
 
 
 def unpack_settled(value: bytes, moment: Callable[[int], float]) -> Settled:
     """Return which bytes are settled; ValueError."""
     if len(value) != _SETTLED.size:
         raise ValueError("not what is settled")
-    began, low, high = _SETTLED.unpack(value)
-    return Settled(_unpacked_beginning(began, moment), low, high)
+    seen, began, low, high = _SETTLED.unpack(value)
+    return Settled(moment(seen), _unpacked_beginning(began, moment), low, high)
 
 
 def unpack_claim_name(name: bytes) -> ClaimName:

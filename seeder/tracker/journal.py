@@ -72,8 +72,9 @@ class Journal:
         self.owed = Owed()
         """Completions that others are to count."""
         self.owed_bytes = Owed()
-        self.settled: dict[ClaimName, None] = {}
-        """Completions that others owed us, and need to tell no more."""
+        self.settled: dict[ClaimName, float] = {}
+        """Completions that others owed us, and need to tell no more: when the client had said so.
+        """
         self.settled_bytes: dict[tuple[ClaimName, Settled], None] = {}
         self.everything = False
         """Whether the others are to be told of every peer: more was heard than is kept."""
@@ -111,10 +112,13 @@ class Journal:
         self._heard[name] = peer
         self._mind_room()
 
-    def settle(self, name: ClaimName) -> None:
-        """Have the others know that they owe a completion no more; of too many, they tell again."""
+    def settle(self, name: ClaimName, seen: float) -> None:
+        """Have the others know that they owe a completion no more; of too many, they tell again.
+
+        `seen` is when its client had said so.
+        """
         if len(self.settled) < MOST_OWED:
-            self.settled[name] = None
+            self.settled[name] = max(seen, self.settled.get(name, -inf))
 
     def settle_bytes(self, name: ClaimName, settled: Settled) -> None:
         """Have the others know that they owe some bytes no more; of too many, they tell again."""

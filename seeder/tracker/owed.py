@@ -2,7 +2,8 @@
 
 Each is told again and again until that node says that it is settled, so nothing is lost with a
 command, or with a store that loses what it holds. What is settled twice is counted once: the node
-that counts knows the session. No I/O.
+that counts knows the session. That one is settled may be heard long after, when the client was
+forgotten and has come again: what it says then isn't settled by that. No I/O.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,8 +21,9 @@ MOST_OWED = 10_000
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
 """Seconds until one is told again, and at most."""
 CLOCKS_DIFFER = 1.0
-"""Seconds by which what another node heard must be later to be the beginning of another download:
-the clocks of two nodes don't agree to the millisecond."""
+"""Seconds by which what another node heard must be later to be the beginning of another download,
+or a claim to be another one than was settled: the clocks of two nodes don't agree to the
+millisecond."""
 
 
 class ClaimName(NamedTuple):
@@ -53,6 +55,8 @@ class OwedClaim(NamedTuple):
 class Settled(NamedTuple):
     """Bytes of one download that need to be told no more, whether they were believed or not."""
 
+    seen: float
+    """When the client had said so (s, by our clock)."""
     began: float
     """As that of the claim."""
     low: int
@@ -60,6 +64,8 @@ class Settled(NamedTuple):
 
     def left_of(self, claim: OwedClaim) -> OwedClaim | None:
         """Return what is left of a claim; None where that is nothing."""
+        if claim.peer.seen > self.seen + CLOCKS_DIFFER:
+            return claim
         if self.began != claim.began and abs(self.began - claim.began) > CLOCKS_DIFFER:
             return claim if claim.began > self.began else None
         if not self.low <= claim.low <= self.high:
@@ -120,6 +126,15 @@ class Owed:
             del sessions[name.session]
             if not sessions:
                 del self._by_torrent[name.info_hash]
+
+    def settle_said(self, name: ClaimName, seen: float) -> None:
+        """Forget one that the client had said when it was `seen` (s), but none that it said since.
+
+        What it went on to say is told again, and settled then.
+        """
+        claim = self.get(name)
+        if claim is not None and claim.peer.seen <= seen + CLOCKS_DIFFER:
+            self.settle(name)
 
     def settle_bytes(self, name: ClaimName, settled: Settled) -> None:
         """Forget what of a claim is settled."""

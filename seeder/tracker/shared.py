@@ -192,17 +192,20 @@ class SharedClaims(Claims):
         counted = self._look(number, told.request())
         if counted and self._is_ours(number):
             self._book(number, counted, told.endpoint, now)
-            self._tell_settled(number)
+            self._tell_settled(number, told.seen)
 
-    def _tell_settled(self, number: int) -> None:
-        """Have who told it know that all is counted, where that is so: it needn't tell it again."""
+    def _tell_settled(self, number: int, seen: float) -> None:
+        """Have who told it know that all is counted, where that is so: it needn't tell it again.
+
+        `seen` is when the client had said so.
+        """
         sessions, name = self.sessions, self.sessions.name(number)
         download = self._downloads.get(name) or DownloadState()
         claimed, highest = sessions.claimed[number], sessions.downloaded[number]
         if claimed >= self.size:
-            self._news.settled(name, Settled(download.began, 0, LARGEST_COUNT))
+            self._news.settled(name, Settled(seen, download.began, 0, LARGEST_COUNT))
         elif not download.gaps:
-            self._news.settled(name, Settled(download.began, highest - claimed, highest))
+            self._news.settled(name, Settled(seen, download.began, highest - claimed, highest))
 
     def _skip(self, number: int, downloaded: int) -> None:
         """Take in that a client has more than was known, which may be counted already.

@@ -187,6 +187,42 @@ def test_what_is_owed_outlasts_a_restart_of_who_heard_it(pair: Pair) -> None:
     assert pair.first.exchange.untold == 0
 
 
+def test_who_was_forgotten_and_completes_again_isnt_settled_by_the_word_of_before(
+    pair: Pair,
+) -> None:
+    pair.begin()
+    for client in pair.clients:
+        pair.say(client, COMPLETED)
+    pair.first.tell()
+    pair.second.hear()
+    # The first doesn't hear that it is settled, and hardly anything else, before all are forgotten.
+    pair.second.tell()
+    assert pair.counted() == (0, 10)
+    pair.later(pair.first.policy.expiry + 60.0)
+    for node in pair.nodes:
+        assert sum(node.swarms.expire(node.clock.now)) == 10
+    for client in pair.clients:
+        pair.say(client, STARTED, left=1000, downloaded=0)
+        pair.say(client, COMPLETED)
+    assert pair.first.exchange.untold > 0
+    pair.first.hear()
+    pair.settle()
+    assert pair.counted() == (0, 20)
+    assert pair.delivered() == (0, 20_000)
+    assert pair.first.exchange.untold == 0
+
+
+def test_a_completion_is_settled_by_a_node_that_doesnt_say_when_it_was_said(pair: Pair) -> None:
+    for client in pair.clients:
+        pair.say(client, COMPLETED)
+    settled = records.join((ONE + name_of(client), b"") for client in pair.clients)
+    pair.first.store.fate[:] = ["lost"]
+    pair.first.tell()
+    pair.wire.ask("XADD", "seeder:news", "*", "n", "x", "d", settled)
+    pair.first.hear()
+    assert len(pair.first.exchange._journal.owed) == 0
+
+
 def test_many_more_than_a_batch_are_counted(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "BATCH", 3)
     for client in pair.clients:
@@ -391,7 +427,7 @@ def test_in_good_times_bytes_are_told_once_and_settled(pair: Pair) -> None:
     assert pair.delivered() == (0, 3000)
 
 
-@pytest.mark.parametrize("field", ["g", "s"])
+@pytest.mark.parametrize("field", ["g", "s", "d"])
 @pytest.mark.parametrize(
     "pair_of",
     [
@@ -401,7 +437,7 @@ def test_in_good_times_bytes_are_told_once_and_settled(pair: Pair) -> None:
         (bytes(49), bytes(23)),
     ],
 )
-def test_nonsense_for_bytes_in_redis_is_damage_and_no_more(
+def test_nonsense_for_claims_in_redis_is_damage_and_no_more(
     pair: Pair, field: str, pair_of: tuple[bytes, bytes]
 ) -> None:
     pair.begin()

@@ -76,6 +76,19 @@ def test_what_is_older_than_any_session_is_forgotten() -> None:
     assert due(owing, 0) == [name(2)]
 
 
+def test_what_a_client_says_after_what_is_settled_is_owed_still() -> None:
+    owing = Owed()
+    owing.owe(name(1), claim(bytes(4), seen=100.0))
+    owing.settle_said(name(2), 100.0)
+    owing.settle_said(name(1), 100.0 - 2 * CLOCKS_DIFFER)
+    assert due(owing, 0) == [name(1)]
+    owing.owe(name(1), claim(bytes(4), seen=200.0))
+    owing.settle_said(name(1), 100.0)
+    assert due(owing, 0) == [name(1)]
+    owing.settle_said(name(1), 200.0 - CLOCKS_DIFFER / 2)
+    assert len(owing) == 0
+
+
 def bytes_of(low: int, high: int, began: float = -inf, seen: float = 0.0) -> OwedClaim:
     peer = departed(ONE, bytes(4) + b"\1\1", seen)._replace(downloaded=high)
     return OwedClaim(peer, low, began)
@@ -92,13 +105,22 @@ def test_of_bytes_what_is_settled_is_told_no_more() -> None:
     assert due(owing, 4.0) == []
     owing.owe(name(1), bytes_of(300, 700))
     assert left() == (100, 700)
-    owing.settle_bytes(name(2), Settled(-inf, 0, 900))
-    owing.settle_bytes(name(1), Settled(-inf, 200, 900))
+    owing.settle_bytes(name(2), Settled(0.0, -inf, 0, 900))
+    owing.settle_bytes(name(1), Settled(0.0, -inf, 200, 900))
     assert left() == (100, 700)
-    owing.settle_bytes(name(1), Settled(-inf, 0, 300))
+    owing.settle_bytes(name(1), Settled(0.0, -inf, 0, 300))
     assert left() == (300, 700)
-    owing.settle_bytes(name(1), Settled(-inf, 300, 700))
+    owing.settle_bytes(name(1), Settled(0.0, -inf, 300, 700))
     assert left() is None
+
+
+def test_of_bytes_what_is_settled_says_nothing_of_what_is_said_later() -> None:
+    owing = Owed()
+    owing.owe(name(1), bytes_of(0, 700, seen=100.0))
+    owing.settle_bytes(name(1), Settled(100.0 - 2 * CLOCKS_DIFFER, -inf, 0, 700))
+    assert due(owing, 0) == [name(1)]
+    owing.settle_bytes(name(1), Settled(100.0 - CLOCKS_DIFFER / 2, -inf, 0, 700))
+    assert len(owing) == 0
 
 
 def test_of_two_downloads_the_later_one_is_owed() -> None:
@@ -107,12 +129,12 @@ def test_of_two_downloads_the_later_one_is_owed() -> None:
     owing.owe(name(1), bytes_of(0, 0, began=50.0))
     owing.owe(name(1), bytes_of(0, 200, began=50.0))
     # Who counts hasn't heard yet that it began anew.
-    owing.settle_bytes(name(1), Settled(-inf, 0, 1000))
+    owing.settle_bytes(name(1), Settled(0.0, -inf, 0, 1000))
     claim = owing.get(name(1))
     assert claim is not None
     assert (claim.low, claim.peer.downloaded, claim.began) == (0, 200, 50.0)
-    owing.settle_bytes(name(1), Settled(50.0 + CLOCKS_DIFFER / 2, 0, 200))
+    owing.settle_bytes(name(1), Settled(0.0, 50.0 + CLOCKS_DIFFER / 2, 0, 200))
     assert owing.get(name(1)) is None
     owing.owe(name(1), bytes_of(0, 200, began=50.0))
-    owing.settle_bytes(name(1), Settled(90.0, 0, 0))
+    owing.settle_bytes(name(1), Settled(0.0, 90.0, 0, 0))
     assert owing.get(name(1)) is None
