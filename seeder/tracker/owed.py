@@ -48,8 +48,8 @@ class OwedClaim(NamedTuple):
         """Return the claim of both."""
         if later.began > self.began:
             return later  # of the former download nobody asks any more
-        most = max(self.peer.downloaded, later.peer.downloaded)
-        return OwedClaim(later.peer._replace(downloaded=most), min(self.low, later.low), self.began)
+        # If that has less, it may have begun anew at another node.
+        return later._replace(low=min(self.low, later.low), began=self.began)
 
 
 class Settled(NamedTuple):

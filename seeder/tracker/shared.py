@@ -74,6 +74,10 @@ class SharedClaims(Claims):
             # from where.
             low = request.downloaded
             self._begin_anew(number, low, now)
+        elif request.downloaded < low and not is_ours:
+            # It may have begun anew at another node: others are told what it says now.
+            sessions.downloaded[number], sessions.claimed[number] = request.downloaded, 0
+            return
         else:
             counted = self._look(number, request)
             if not counted:

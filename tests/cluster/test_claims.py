@@ -355,6 +355,37 @@ def test_who_begins_anew_at_another_node_is_counted_from_there(pair: Pair) -> No
     assert pair.first.exchange.untold == 0
 
 
+def test_a_node_that_doesnt_know_of_a_new_beginning_tells_no_more_than_the_client_says(
+    pair: Pair,
+) -> None:
+    pair.begin()
+    pair.have(300)
+    pair.settle()
+    pair.later(10.0)
+    for client in pair.clients:
+        pair.say(client, STARTED, left=1000, downloaded=0, node=1)
+    pair.later(1.0)
+    for client in pair.clients:
+        pair.say(client, STOPPED, left=1000, downloaded=0)
+    pair.settle()
+    assert pair.delivered() == (0, 3000)
+
+
+def test_nor_does_it_claim_what_the_client_had_before_a_new_beginning(pair: Pair) -> None:
+    pair.begin()
+    pair.have(300)
+    pair.first.store.fate[:] = ["lost"]
+    pair.first.tell()
+    pair.later(10.0)
+    for client in pair.clients:
+        pair.say(client, STARTED, left=1000, downloaded=0, node=1)
+    pair.later(1.0)
+    for downloaded in (0, 200):
+        pair.have(downloaded)
+    pair.settle()
+    assert pair.delivered() == (0, 2000)
+
+
 def test_what_the_stored_peers_tell_of_a_former_download_hides_nothing_of_the_next(
     pair: Pair,
 ) -> None:
