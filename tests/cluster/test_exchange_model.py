@@ -66,11 +66,11 @@ class Sure:
         """What isn't heard yet may be lost."""
         self._never |= self._anew
 
-    def heard(self, clients: Iterable[ClientName]) -> None:
-        """All nodes know all."""
+    def heard(self, clients: Iterable[ClientName], listed: Iterable[ClientName]) -> None:
+        """All nodes know all who are listed, but one alone who came and went meanwhile."""
         self._anew.clear()
         self._unheard.clear()
-        self._known = set(clients) - self._never
+        self._known = (self._known & set(clients) | set(listed)) - self._never
 
     @property
     def copies(self) -> float:
@@ -197,7 +197,8 @@ class ClusterMachine(SwarmMachine):
         self.let_pass(LONGEST_PAUSE)
         self._exchange()
         for info_hash, sure in self.sure.items():
-            sure.heard(self.plain[info_hash].clients)
+            plain = self.plain[info_hash]
+            sure.heard(plain.clients, (peer.client for peer in plain.peers.values()))
 
     def _exchange(self) -> None:
         for node in self.nodes:
