@@ -103,12 +103,14 @@ class Timetable:
 
     async def _run(self) -> None:
         slices = Slices()
-        while self._waking or self._due:
+        while True:
             if slices.is_over:
-                await slices.turn()
+                await slices.turn()  # in which all may end
             if self._waking:
                 self._waking.pop().wake()
                 continue
+            if not self._due:
+                break
             at, _, rounds = self._due[0]
             if rounds.due_at != at:
                 heappop(self._due)

@@ -103,13 +103,12 @@ async def test_nothing_is_read_ahead_for_a_disk_that_takes_nothing(small_disk: P
     filler.write_bytes(bytes(SMALL - 50 * KIB))
     async with running(small_disk, memory=0, disk=10 * MIB) as stand:
         assert stand.cache.read_ahead(torrent, range(3)) == 300 * KIB
-        await stand.idle()
+        await until(lambda: not stand.cache.statistics().disk_ok)
         assert stand.cache.read_ahead(torrent, range(3, 6)) == 0
         filler.unlink()
         stand.clock.now += 60
         assert stand.cache.read_ahead(torrent, range(3, 6)) == 300 * KIB
-        await stand.idle()
-        assert stand.on_disk(torrent.cache_id) == {3, 4, 5}
+        await until(lambda: stand.on_disk(torrent.cache_id) == {3, 4, 5})
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -368,6 +368,20 @@ async def test_those_who_lack_budget_are_woken_in_turns_with_others(
     assert trio.current_time() == lacking[0].begun + 1
 
 
+async def test_all_may_end_while_others_have_their_turn(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "_SLICE", -1.0)
+    it = Looker(nursery)
+    it.start(REFRESH)
+    await trio.lowlevel.checkpoint()
+    assert nursery.child_tasks
+    it.end()
+    await wait_all_tasks_blocked()
+    assert not nursery.child_tasks
+    assert not it.looks
+
+
 async def test_rounds_that_ended_or_were_put_off_take_no_room(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -88,14 +88,20 @@ class SwarmMachine(RuleBasedStateMachine):
         """A client with an endpoint of its own announces, perhaps started anew."""
         if event is AnnounceEvent.COMPLETED:
             left, downloaded = 0, max(downloaded, SIZES[info_hash])
+        peer_id, key = b"-TT0000-%d%011d" % (run, client), b"key%d" % run
+        if event is AnnounceEvent.STARTED:
+            # Clients count from there on (BEP 3). Of one that begins anew with some a node that
+            # knew less can't tell that it does.
+            known = self.plain[info_hash].clients.get((peer_id, key))
+            downloaded = 0 if known is None or downloaded < known.high else downloaded
         request = AnnounceRequest(
             info_hash,
-            b"-TT0000-%d%011d" % (run, client),
+            peer_id,
             PORT,
             downloaded=downloaded,
             left=left,
             event=event,
-            key=b"key%d" % run,
+            key=key,
         )
         self.tell(request, bytes((10, 0, client, 1)), number)
 
