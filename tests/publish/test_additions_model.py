@@ -153,7 +153,8 @@ class AdditionsMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS), size=st.integers(1, 3))
     def replace(self, key: str, size: int) -> None:
-        self.objects[key] = random.Random(size).randbytes(10_000 * size)
+        # Of each its own: two of one name and content would be duplicates.
+        self.objects[key] = random.Random(f"{key} {size}").randbytes(10_000 * size)
         self.site.call(self._at_once, [("hear", key)])
 
     @precondition(lambda self: hasattr(self, "site"))
