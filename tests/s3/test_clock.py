@@ -54,6 +54,7 @@ async def test_s3_takes_us_whatever_the_machines_clock_says(
     caplog: pytest.LogCaptureFixture,
     now: float,
 ) -> None:
+    caplog.set_level(logging.INFO, "seeder.s3.clock")
     faults.default = punctual = Punctual()
     wall = Wall(now)
     origin = await make_origin(clock=wall)
@@ -71,7 +72,8 @@ async def test_s3_takes_us_whatever_the_machines_clock_says(
     assert (origin.statistics().clock_ahead, origin.statistics().clock_fault) == (0, None)
     texts = [each.getMessage() for each in caplog.records if each.name == "seeder.s3.clock"]
     assert [each.levelname for each in caplog.records if each.name == "seeder.s3.clock"] == [
-        "WARNING"
+        "WARNING",
+        "INFO",
     ]
     assert texts[0].startswith("origin default: this machine's clock is ")
 
