@@ -60,6 +60,18 @@ class Pair:
         for node in self.nodes:
             node.at(node.true + seconds)
 
+    def settle_after(self, fate: str) -> None:
+        """Have the next word of the second node meet a fate, then tell and hear all."""
+        for node in self.nodes:
+            node.hear()
+            node.read()
+        self.second.store.fate[:] = [fate]
+        self.second.tell()
+        self.settle()
+        for node in self.nodes:
+            node.store.deliver()
+        self.settle()
+
     def settle(self) -> None:
         """Have both tell and hear all that there is, when all that was lost is due again.
 
@@ -151,15 +163,7 @@ def test_what_becomes_of_the_word_or_of_its_answer_changes_nothing(pair: Pair, f
         pair.say(client, COMPLETED)
     pair.first.store.fate[:] = [fate]
     pair.first.tell()
-    for node in pair.nodes:
-        node.hear()
-        node.read()
-    pair.second.store.fate[:] = [fate]
-    pair.second.tell()
-    pair.settle()
-    for node in pair.nodes:
-        node.store.deliver()
-    pair.settle()
+    pair.settle_after(fate)
     assert pair.counted() == (0, 5)
     assert pair.first.exchange.untold == 0
 
@@ -300,15 +304,7 @@ def test_what_becomes_of_the_word_of_bytes_or_of_its_answer_changes_nothing(
     pair.first.store.fate[:] = [fate]
     pair.first.tell()
     pair.have(200, node=1)
-    for node in pair.nodes:
-        node.hear()
-        node.read()
-    pair.second.store.fate[:] = [fate]
-    pair.second.tell()
-    pair.settle()
-    for node in pair.nodes:
-        node.store.deliver()
-    pair.settle()
+    pair.settle_after(fate)
     assert pair.delivered() == (0, 3000)
     assert pair.first.exchange.untold == 0
 
