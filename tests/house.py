@@ -1,4 +1,4 @@
-"""Checks of the whole house, read from its source: dead code, double names, cycles, citations.
+"""Checks of the whole house, read from its source: dead code, double names, cycles and the like.
 
 Each check returns its findings, one line each; an empty list is a pass. It takes the sources to
 look at, by module name; by default those of seeder/.
@@ -415,6 +415,26 @@ def _reached(module: str, arrows: Mapping[str, list[str]]) -> set[str]:
                 reached.add(other)
                 waiting.append(other)
     return reached
+
+
+# -- what a wait may lose
+
+
+def updates_across_awaits(sources: Sources | None = None) -> list[str]:
+    """Return the `x.y += await ...`: they read x.y before the wait and undo what others did in it.
+
+    By default of tests/, too. What is a function's own can be updated so, but for its subscripts.
+    """
+    if sources is None:
+        sources = {**seeder_sources(), **test_sources()}
+    return [
+        f"{module}:{node.lineno} {ast.unparse(node.target)}"
+        for module, source in sources.items()
+        for node in ast.walk(_parsed(source))
+        if isinstance(node, ast.AugAssign)
+        and isinstance(node.target, ast.Attribute | ast.Subscript)
+        and any(isinstance(each, ast.Await) for each in ast.walk(node.value))
+    ]
 
 
 # -- what comments cite

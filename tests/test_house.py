@@ -142,6 +142,20 @@ def test_a_circle_of_imports_is_found_wherever_they_stand() -> None:
     assert house.import_cycles(sources(seeder__a="import seeder.b", seeder__b="")) == []
 
 
+def test_an_update_that_a_wait_may_lose_is_found() -> None:
+    modules = sources(
+        seeder__a="""
+        async def f(x):
+            own = 0
+            own += await g()
+            x.y += len(await g())
+            x[0] |= 1
+            x[0] -= await g()
+        """,
+    )
+    assert house.updates_across_awaits(modules) == ["seeder.a:5 x.y", "seeder.a:7 x[0]"]
+
+
 def test_a_citation_that_leads_nowhere_is_found() -> None:
     modules = sources(
         seeder__a='''

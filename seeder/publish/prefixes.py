@@ -105,7 +105,8 @@ class Prefixes:
         await follower.sort_out()
         around = self._followers.get(self.entries.prefix_around(ref) or ref, follower)
         if around is not follower:
-            follower.prefix.objects |= await around.sort_out()
+            sorted_out = await around.sort_out()
+            follower.prefix.objects |= sorted_out
             around.change(around.prefix.settings, self.entries)
         return follower.prefix.wanted(follower.prefix.objects)
 

@@ -31,9 +31,10 @@ class Page:
 
     async def begin(self) -> None:
         """Read the head."""
-        while b"\r\n\r\n" not in self._raw:
-            self._raw += await self._stream.receive_some()
-        head, _, rest = self._raw.partition(b"\r\n\r\n")
+        raw = b""
+        while b"\r\n\r\n" not in raw:
+            raw += await self._stream.receive_some()
+        head, _, rest = raw.partition(b"\r\n\r\n")
         assert b"Content-Type: text/event-stream" in head
         self._raw = self._inflate.decompress(rest)
 

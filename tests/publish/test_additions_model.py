@@ -179,7 +179,8 @@ class AdditionsMachine(RuleBasedStateMachine):
         self.there[name] += is_new
 
     async def _remove(self, name: EntryName) -> None:
-        self.there[name] -= await self.site.additions.remove(name)
+        was_there = await self.site.additions.remove(name)
+        self.there[name] -= was_there
 
     async def _change(self, what: tuple[EntryName, WrittenEntry]) -> None:
         with suppress(EntryConflict, ConfigError):
