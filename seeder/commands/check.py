@@ -2,12 +2,13 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 
 from seeder.commands.dialling import dial
 from seeder.commands.event_sources import tell_queues
+from seeder.commands.findings import Findings
 from seeder.commands.permissions import place_text, tell_permissions
 from seeder.commands.waiting import FOR_A_QUESTION, Patience
 from seeder.config.objects import ObjectSettings
@@ -41,7 +42,7 @@ _COMMON = (AccessDenied, OriginFault, OriginUnreachable)
 """What is likely wrong with several objects for one reason."""
 
 
-async def check_online(config: Config, tell: Callable[[str], None]) -> None:
+async def check_online(config: Config, findings: Findings) -> None:
     """Ask S3 for every object and tell how it stands; OriginError if any can't be published
     or no events can come.
 
@@ -56,13 +57,13 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
         patience = {name: Patience(origin) for name, origin in origins.items()}
         for each in patience.values():
             await stack.enter_async_context(running(each.run))
-        online = _Online(config, origins, patience, tell)
+        online = _Online(config, origins, patience, findings)
         await do_all(iter(range(len(config.objects))), online.look, workers=WORKERS)
         failed = online.summarise()
         unasked: set[str | tuple[str, str]] = {*online.down, *online.missing}
-        await tell_permissions(config, origins, online.known, unasked, tell)
-        unread = await tell_queues(config, tell)
-        await dial(config, tell)
+        await tell_permissions(config, origins, online.known, unasked, findings.note)
+        unread = await tell_queues(config, findings)
+        await dial(config, findings)
     problems = []
     if failed:
         problems.append(f"{failed} of {len(config.objects)} entries can't be published")
@@ -80,7 +81,7 @@ class _Online:
         config: Config,
         origins: Origins,
         patience: Mapping[str, Patience],
-        tell: Callable[[str], None],
+        findings: Findings,
     ) -> None:
         self.down: dict[str, SeederError] = {}
         """Why an origin isn't asked any more, by its name."""
@@ -92,10 +93,10 @@ class _Online:
         self._entries = Entries(config.objects)
         self._origins = origins
         self._patience = patience
-        self._tell = tell
+        self._findings = findings
         self._lines: dict[int, str] = {}
         self._next = 0
-        self._failed = 0
+        self._failed: set[int] = set()
         self._unasked: Counter[str | tuple[str, str]] = Counter()
         self._faults: dict[int, str] = {}
         """What is wrong with an entry, without its name, until it is told."""
@@ -108,7 +109,9 @@ class _Online:
         self._lines[number] = await self._line(settings, number)
         while self._next in self._lines:
             if line := self._lines.pop(self._next):
-                self._tell(self._once(line, self._next))
+                is_fault = self._next in self._failed
+                tell = self._findings.fault if is_fault else self._findings.note
+                tell(self._once(line, self._next))
             self._next += 1
 
     def _once(self, line: str, number: int) -> str:
@@ -125,11 +128,11 @@ class _Online:
         for name, error in self.down.items():
             what = counted(self._unasked[name], "entry", "entries")
             why = str(error).removeprefix(f"origin {name}: ")
-            self._tell(f"origin {name}: {what} can't be asked about: {why}")
+            self._findings.fault(f"origin {name}: {what} can't be asked about: {why}")
         for place, fault in self.missing.items():
             what = counted(self._unasked[place], "entry", "entries")
-            self._tell(f"{place_text(place)}: {what} can't be published: {fault}")
-        return self._failed + self._unasked.total()
+            self._findings.fault(f"{place_text(place)}: {what} can't be published: {fault}")
+        return len(self._failed) + self._unasked.total()
 
     async def _line(self, settings: ObjectSettings, number: int) -> str:
         """Return what is told of an entry; "" if that is told of all of its origin or bucket."""
@@ -153,7 +156,7 @@ class _Online:
             return ""
         except SeederError as error:
             found = error
-        self._failed += 1
+        self._failed.add(number)
         text = str(found)
         if isinstance(found, _COMMON):
             self._faults[number] = text.replace(name, "")

@@ -1,18 +1,21 @@
 """`seeder check`: what a configuration says, what is seldom meant by it, and what follows."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
 from seeder.cluster.cluster import explain_cluster
 from seeder.commands.event_sources import explain_webhooks
+from seeder.commands.findings import Findings
 from seeder.commands.machine import doubt_machine
-from seeder.config.added import explain_added
+from seeder.config.added import explain_added, with_added
 from seeder.config.advice import advise
+from seeder.config.bundled import explain_given_away
 from seeder.config.groups import explain_groups
 from seeder.config.load import doubt_instances, source_name
+from seeder.config.objects import ObjectSettings
 from seeder.config.sections import Config
 from seeder.config.unlikely import doubt
 from seeder.control.tokens import read_token, token_is_out_of_reach
@@ -29,13 +32,14 @@ from seeder.upload.standing import explain_copies, explain_listed
 
 
 def check_offline(
-    config: Config, path: Path | None, instance: str | None, tell: Callable[[str], None]
+    config: Config, path: Path | None, instance: str | None, findings: Findings
 ) -> None:
     """Tell of a configuration without asking anybody; ConfigError for a secret or certificate that
     can't be used.
 
     `path` and `instance` are those that it was read by.
     """
+    tell = findings.note
     unseen = list(out_of_reach(config.gateway))
     unseen_tokens = list(hidden_tokens(config.events))
     read_keys(config.gateway, without=unseen)
@@ -52,11 +56,15 @@ def check_offline(
     tell(f"{source_name(path)}: ok, {' and '.join(found) or 'no objects: seeder add adds them'}")
     about_tls = () if certificate is None else _doubts(config, certificate)
     alike = doubt_instances(path, instance)
-    for warning in chain(advise(config), doubt(config), alike, doubt_machine(config), about_tls):
-        tell(f"warning: {warning}")
+    added = _added(config)
+    bundles = explain_given_away(config.objects, added)
+    for warning in chain(
+        advise(config), bundles, doubt(config), alike, doubt_machine(config), about_tls
+    ):
+        findings.warn(warning)
     for line in (*about_cluster, *explain_limits(config)):
         tell(line)
-    for line in explain_embargoes(config.objects, time.time()):
+    for line in explain_embargoes([*config.objects, *added], time.time()):
         tell(line)
     try:
         for line in explain_added(config):
@@ -79,6 +87,14 @@ def check_offline(
         tell("admin.token_credential: not checked: only the service reads its token")
     if config.tracker.tls and certificate is None:
         tell("tracker.tls_certificate: not checked: only the service reads its credentials")
+
+
+def _added(config: Config) -> Sequence[ObjectSettings]:
+    """Return what was added at run time, as far as that can be read."""
+    try:
+        return with_added(config).objects[len(config.objects) :]
+    except StorageError:
+        return ()  # explain_added tells why
 
 
 def _certificate(config: Config) -> Certificate | None:

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 
 import trio
 
+from seeder.commands.findings import Findings
 from seeder.config.sections import Config
 from seeder.errors import BencodeError, FetchFailed
 from seeder.gateway.certificates import certificate_names
@@ -19,7 +20,7 @@ SECONDS = 10.0
 _LARGEST_REPLY = 64 * 1024
 
 
-async def dial(config: Config, tell: Callable[[str], None]) -> None:
+async def dial(config: Config, findings: Findings) -> None:
     """Tell a line for the announce URL and for each public address: what answers from here."""
     tracker = config.tracker
     announce = announce_url(config, tracker.main_listen[0].port, certificate_names(tracker))
@@ -28,24 +29,28 @@ async def dial(config: Config, tell: Callable[[str], None]) -> None:
     }
     for address in config.peer.public_address:
         dialled[f"peer.public_address: {address}"] = partial(_connect, address)
-    lines: dict[str, str] = {}
+    faults: dict[str, FetchFailed | None] = {}
     async with trio.open_nursery() as nursery:
         for name, ask in dialled.items():
-            nursery.start_soon(_try, name, ask, lines)
+            nursery.start_soon(_try, name, ask, faults)
     for name in dialled:
-        tell(lines[name])
+        if (error := faults[name]) is None:
+            findings.note(f"{name}: answers, tried from here; try it from outside, too")
+            continue
+        findings.warn(
+            f"{name}: tried from here, {error}; the seeder has to run, and some networks don't let"
+            " a machine reach itself by its outer address: try it from outside, too"
+        )
 
 
-async def _try(name: str, ask: Callable[[], Awaitable[None]], lines: dict[str, str]) -> None:
+async def _try(
+    name: str, ask: Callable[[], Awaitable[None]], faults: dict[str, FetchFailed | None]
+) -> None:
+    faults[name] = None
     try:
         await ask()
     except FetchFailed as error:
-        lines[name] = (
-            f"warning: {name}: tried from here, {error}; the seeder has to run, and some networks"
-            " don't let a machine reach itself by its outer address: try it from outside, too"
-        )
-    else:
-        lines[name] = f"{name}: answers, tried from here; try it from outside, too"
+        faults[name] = error
 
 
 async def _announce(url: str) -> None:

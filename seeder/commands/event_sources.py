@@ -1,10 +1,11 @@
 """How the sources of events stand: what calls a webhook, and whether a queue can be read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import trio
 
+from seeder.commands.findings import Findings
 from seeder.config.events import EventSettings
 from seeder.config.sections import Config
 from seeder.daemon.events import make_queue
@@ -41,31 +42,32 @@ def _reached_at(address: HostPort) -> str:
     return f"http://{address}{alone}"
 
 
-async def tell_queues(config: Config, tell: Callable[[str], None]) -> int:
+async def tell_queues(config: Config, findings: Findings) -> int:
     """Try to read each queue, and tell a line of it; return how many can't be read.
 
     No message is taken from anybody: one may be received, and is there for others at once.
     """
-    lines: dict[str, str] = {}
-    failed = 0
+    faults: dict[str, OriginError | None] = {}
 
     async def ask(settings: EventSettings, url: str) -> None:
-        nonlocal failed
         queue = make_queue(config.origins[settings.origin], settings, url)
+        faults[settings.name] = None
         async with running(queue.run):
             try:
                 await queue.try_actions()
             except OriginError as error:
-                failed += 1
-                lines[settings.name] = str(error)
-            else:
-                lines[settings.name] = "ok, its messages may be received, deleted and hidden"
+                faults[settings.name] = error
 
     async with trio.open_nursery() as nursery:
         for each in config.events:
             if each.sqs is not None:
                 nursery.start_soon(partial(ask, each, each.sqs))
     for each in config.events:
-        if each.name in lines:
-            tell(f"events: {each.name}: {lines[each.name]}")
-    return failed
+        if each.name not in faults:
+            continue
+        if (error := faults[each.name]) is None:
+            told = "ok, its messages may be received, deleted and hidden"
+            findings.note(f"events: {each.name}: {told}")
+        else:
+            findings.fault(f"events: {each.name}: {error}")
+    return sum(error is not None for error in faults.values())

@@ -1,9 +1,7 @@
 """What is no mistake in a configuration, and yet is seldom meant."""
 
-import time
 from collections.abc import Iterator, Sequence
 
-from seeder.config.objects import ObjectSettings
 from seeder.config.sections import Config
 from seeder.net.addresses import PRIVATE_NETWORKS, HostPort, IPNetwork, ip_version, parse_ip
 
@@ -25,35 +23,6 @@ def advise(config: Config) -> Iterator[str]:
             )
     yield from _missing_families(config)
     yield from _bare_token(config)
-    yield from _bundled_all_the_same(config.objects)
-
-
-def _bundled_all_the_same(objects: Sequence[ObjectSettings]) -> Iterator[str]:
-    """Yield a line for each bundle that gives away what another entry keeps back."""
-    for number, bundle in enumerate(objects):
-        if not bundle.bundle:
-            continue
-        early = [each for each in objects if _is_within(each, bundle) and _opens(bundle, each)]
-        if early:
-            more = f" and {len(early) - 1} more" if early[1:] else ""
-            yield (
-                f"objects[{number}]: the bundle {bundle.ref} has {early[0].ref}{more} in it, too,"
-                " and so gives to anybody what its own entry keeps back (publish_at, private,"
-                " public): keep it back as well, or let the object lie outside"
-            )
-
-
-def _is_within(one: ObjectSettings, bundle: ObjectSettings) -> bool:
-    """Tell whether what another entry names is among the objects of a bundle."""
-    ref, whole = one.ref, bundle.ref
-    same = (ref.origin, ref.bucket) == (whole.origin, whole.bucket)
-    return same and ref.key.startswith(whole.key) and one is not bundle
-
-
-def _opens(bundle: ObjectSettings, other: ObjectSettings) -> bool:
-    """Tell whether anybody may have a bundle, and another entry not, or later."""
-    later = (other.publish_at or 0.0) > max(bundle.publish_at or 0.0, time.time())
-    return bundle.is_public and (later or not other.is_public)
 
 
 def _bare_token(config: Config) -> Iterator[str]:

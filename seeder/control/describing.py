@@ -74,6 +74,8 @@ class ObjectState(LookState, OpenObject):
     warming: WarmingState | None
     settings: dict[str, Any] | None = None
     """The keys of its entry that differ from their defaults; with one object alone."""
+    warnings: list[str] | None = None
+    """What is legal of its entry, and hardly meant; with an answer to who adds or changes it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

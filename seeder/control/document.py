@@ -102,8 +102,10 @@ def _operation(operation: AnyOperation, references: Any) -> JsonDocument:
 
 def _path_parameters(operation: AnyOperation) -> Iterator[JsonDocument]:
     for part in operation.template.split("{")[1:]:
-        name = part.partition("}")[0].lstrip("+")
-        schema = {"type": "string", "minLength": 1}
+        written = part.partition("}")[0]
+        name = written.lstrip("+")
+        # What may have slashes may be nothing at all, too, as the prefix of a whole bucket.
+        schema = {"type": "string"} if name != written else {"type": "string", "minLength": 1}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 

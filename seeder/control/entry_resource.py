@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, ClassVar, Literal
 
@@ -196,6 +196,13 @@ class EntryResource(ABC):
         is_bundle = self.kind.key == "prefix" and not name.is_followed
         return ApiAnswer(told, status, location(self.kind.places, name.ref, bundle=is_bundle))
 
+    async def _changed(self, name: EntryName, status: int = HTTPStatus.OK) -> ApiAnswer:
+        """Return how one stands after somebody changed it, with what he hardly meant."""
+        warnings = await self._additions.warnings_of(name)
+        told = self._described(name, status)
+        assert told.body is not None
+        return replace(told, body=told.body.model_copy(update={"warnings": [*warnings]}))
+
     async def _get(self, call: ApiCall[Any, Nothing]) -> ApiAnswer:
         return self._described(self._named(call))
 
@@ -203,14 +210,14 @@ class EntryResource(ABC):
         entry = written(call.body, self.kind.key)
         with refusals():
             name, is_new = await self._additions.add(entry)
-        return self._described(name, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+        return await self._changed(name, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
     async def _change(self, call: ApiCall[Any, EntryPatch]) -> ApiAnswer:
         name = self._named(call)
         check_own(self._additions, name, self._owner_of(name))
         with refusals():
             after = await self._additions.change(name, call.body.model_extra or {})
-        return self._described(after)
+        return await self._changed(after)
 
     async def _remove(self, call: ApiCall[Any, Nothing]) -> ApiAnswer:
         name = self._named(call)

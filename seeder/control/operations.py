@@ -94,7 +94,7 @@ class ApiOperation(Generic[Q, B]):
     """One thing that can be asked for.
 
     `template` is a path below /api/v1 as RFC 6570 writes it: `{name}` is a step, and `{+name}` at
-    the end may have slashes; neither has a colon there unless it is encoded.
+    the end may have slashes or be empty; neither has a colon there unless it is encoded.
     """
 
     method: ApiMethod

@@ -68,6 +68,8 @@ class FollowedPrefix(LookState, JsonObject):
     at the prefix."""
     settings: dict[str, Any]
     """The keys of its entry that differ from their defaults."""
+    warnings: list[str] | None = None
+    """What is legal of its entry, and hardly meant; with an answer to who adds or changes it."""
 
 
 class PrefixPage(JsonObject):

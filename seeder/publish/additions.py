@@ -21,6 +21,7 @@ from seeder.config.added import (
     check_entry,
     name_of,
 )
+from seeder.config.bundled import explain_entry, explain_given_away
 from seeder.config.fields import SourceFile
 from seeder.config.objects import ObjectSettings
 from seeder.errors import ConfigError, EntryConflict, StorageError
@@ -192,7 +193,10 @@ class Additions:
     def _merge(self, objects: Sequence[ObjectSettings]) -> list[ObjectSettings]:
         """Return all entries that are in force; of a million that takes a second."""
         self._configured = {name_of(each): each for each in objects}
-        return [*objects, *added_in_force(self._configured, self._found)]
+        added = [*added_in_force(self._configured, self._found)]
+        for line in explain_given_away(objects, added):
+            _LOG.warning("%s", line)
+        return [*objects, *added]
 
     # -- what there is
 
@@ -219,6 +223,27 @@ class Additions:
         """Return the section by which something is published, if it has one of its own."""
         configured, found = self._configured.get(name), self.find(name)
         return configured or (None if found is None else found.settings)
+
+    async def warnings_of(self, name: EntryName) -> Sequence[str]:
+        """Return a line for all that is legal of an entry in force, and hardly meant."""
+        async with self._lock:
+            return await self._warnings_of(name)
+
+    async def _warnings_of(self, name: EntryName) -> Sequence[str]:
+        settings = self.settings_of(name)
+        if settings is None:
+            return ()
+        entries = self._publisher.prefixes.entries
+        bundles = [entries.objects[ref] for ref in entries.bundles]
+
+        def explain() -> Sequence[str]:  # a bundle is compared with up to a million entries
+            return [*explain_entry(settings, bundles, self._in_force)]
+
+        return await trio.to_thread.run_sync(explain) if settings.bundle else explain()
+
+    def _in_force(self) -> Iterator[ObjectSettings]:
+        yield from self._configured.values()
+        yield from added_in_force(self._configured, self._found)
 
     def unfit(self) -> Iterator[Addition]:
         """Yield what was added and is not published, since it is wrong by now."""
@@ -350,5 +375,7 @@ class Additions:
             if settings.private and not settings.is_public:
                 await self._prepare([settings])
             await self._publisher.put(settings)
+            for line in await self._warnings_of(name):
+                _LOG.warning("%s", line)
         elif before is not None and before.settings is not None:
             await self._publisher.drop(name)

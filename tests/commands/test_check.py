@@ -1,5 +1,6 @@
 """`seeder check --online`: what it asks S3 for, and what it says of each entry."""
 
+import json
 import re
 import resource
 from pathlib import Path
@@ -45,6 +46,41 @@ async def test_check_online_asks_s3_for_every_object(site: Site) -> None:
     refused, missing, _ = result.out.decode().splitlines()[3:6]
     assert refused.startswith("quotes/Nelson: S3 answers 403 AccessDenied")
     assert missing.startswith("quotes/Hardy: S3 answers 404 NoSuchKey")
+
+
+async def test_check_tells_programs_all_that_it_tells_people(site: Site) -> None:
+    write_prefixes(site, "speeches/*")
+    site.store.objects["speeches/*1"] = b"hear"
+    site.store.refuse.add("Nelson")
+    told = await seeder("check", "-c", site.path, "--online", "--json")
+    people = await seeder("check", "-c", site.path, "--online")
+    lines = [*people.out.decode().splitlines(), *people.err.splitlines()]
+    found = json.loads(told.out)
+    assert (told.code, told.err) == (people.code, "") == (1, "")
+    assert (found["ok"], found["online"]) == (False, True)
+    assert found["configuration"] == str(site.path)
+    warned = [f"warning: {each}" for each in found["warnings"]]
+    assert sorted(lines) == sorted([*warned, *found["faults"], *found["notes"]])
+    assert "objects[2].prefix: quotes/speeches/*: there are no patterns" in "".join(warned)
+    [nelson, end] = found["faults"]
+    assert nelson.startswith("quotes/Nelson: S3 answers 403 AccessDenied")
+    assert end == "1 of 3 entries can't be published"
+
+
+async def test_check_tells_programs_every_mistake(site: Site) -> None:
+    usual = site.path.read_text()
+    fine = await seeder("check", "-c", site.path, "--json")
+    found = json.loads(fine.out)
+    assert (fine.code, fine.err, found["ok"], found["online"]) == (0, "", True, False)
+    assert (found["mistakes"], found["faults"]) == ([], [])
+    site.path.write_text(f'wach = true\n{usual}["peer2"]\n')
+    wrong = await seeder("check", "-c", site.path, "--json", "--online")
+    found = json.loads(wrong.out)
+    assert (wrong.code, wrong.err, found["ok"], found["notes"]) == (2, "", False, [])
+    assert found["mistakes"] == [
+        'wach: unknown key; did you mean "watch"?',
+        'peer2: unknown key; did you mean "peer"?',
+    ]
 
 
 async def test_check_online_lists_a_prefix_and_reads_nothing_of_it(site: Site) -> None:

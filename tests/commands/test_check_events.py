@@ -10,6 +10,7 @@ from botocore.session import Session
 from moto import settings
 
 from seeder.commands.event_sources import explain_webhooks, tell_queues
+from seeder.commands.findings import Findings
 from seeder.config.load import load
 from tests.commands.support import Site, seeder
 from tests.s3.fault_server import error
@@ -83,7 +84,7 @@ def with_queue(path: Path, url: str) -> Path:
 
 async def told_of(path: Path) -> tuple[int, list[str]]:
     lines: list[str] = []
-    return await tell_queues(load(path), lines.append), lines
+    return await tell_queues(load(path), Findings(lines.append)), lines
 
 
 async def test_what_the_documented_policy_allows_is_enough_to_check_a_queue(

@@ -101,30 +101,3 @@ def test_a_network_let_in_by_one_list_and_kept_out_by_the_other_is_warned_of(rea
         "tracker.allow[0]: 10.1.0.0/16 lies in tracker.deny, which goes first: nobody of it is"
         " let in"
     ]
-
-
-@pytest.mark.parametrize(
-    ("bundle", "other", "warned"),
-    [
-        ("", 'key = "d/a"\npublish_at = 2999-01-01T00:00:00Z', True),
-        ("", 'prefix = "d/x/"\npublish_at = 2999-01-01T00:00:00Z', True),
-        ("", 'key = "d/a"\nprivate = true', True),
-        ("", 'key = "d/a"\npublic = false', True),
-        (
-            "publish_at = 2999-01-01T00:00:00Z",
-            'key = "d/a"\npublish_at = 2999-01-01T00:00:00Z',
-            False,
-        ),
-        ("public = false", 'key = "d/a"\nprivate = true', False),
-        ("", 'key = "d/a"\npublish_at = 2001-01-01T00:00:00Z', False),
-        ("", 'key = "d/a"', False),
-        ("", 'key = "e/a"\nprivate = true', False),
-    ],
-)
-def test_a_bundle_that_gives_away_what_another_entry_keeps_back_is_warned_of(
-    read: Load, bundle: str, other: str, warned: bool
-) -> None:
-    entry = '[[objects]]\nbucket = "quotes"\n'
-    text = f'{entry}prefix = "d/"\nbundle = true\n{bundle}\n{entry}{other}\n'
-    found = [line for line in advise(read(text)) if line.startswith("objects[0]: the bundle")]
-    assert len(found) == warned

@@ -71,6 +71,8 @@ def test_an_operation_is_told_whole(document: dict[str, Any]) -> None:
     bucket, key, limit, name = told["parameters"]
     assert [each["name"] for each in (bucket, key)] == ["bucket", "key"]
     assert all(each["in"] == "path" and each["required"] for each in (bucket, key))
+    # A step has a name; the end of a path may be empty, as the prefix of a whole bucket is.
+    assert (bucket["schema"].get("minLength"), key["schema"].get("minLength")) == (1, None)
     assert (limit["required"], limit["description"]) == (False, "How many.")
     assert limit["schema"] | {"title": ""} == {
         "title": "",

@@ -52,7 +52,7 @@ class Contract:
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
         self._paths = {
-            re.compile(re.sub(r"\\\{\w+\\\}", "[^:]+", re.escape(path))): methods
+            re.compile(re.sub(r"\\\{\w+\\\}", "[^:]*", re.escape(path))): methods
             for path, methods in document["paths"].items()
         }
 

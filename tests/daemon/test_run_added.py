@@ -15,6 +15,7 @@ from seeder.daemon.reload import reload
 from seeder.errors import ConfigError, EntryConflict, StorageError
 from seeder.torrent.objects import ObjectRef
 from seeder.torrent.publications import State
+from tests.commands.control.support import seeder
 from tests.daemon.support import BODY, serving, until
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
@@ -60,6 +61,23 @@ async def test_an_added_object_is_published_and_kept_until_it_is_removed(config:
         assert node.catalog.by_hash(torrent.info_hash) is None
     async with serving(config) as node:
         await until_served(node, "Nelson")
+
+
+async def test_a_start_and_a_reload_warn_of_a_bundle_that_gives_away_what_was_added(
+    config: Config, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(config) as node:
+        await node.additions.add(entry(publish_at="2999-01-01T00:00:00Z"))
+    with file.open("a") as lines:
+        lines.write('[[objects]]\nbucket = "quotes"\nprefix = ""\nbundle = true\n')
+    line = "objects[1]: the bundle quotes/ has quotes/Hardy in it, too"
+    async with serving(load(file)) as node:
+        assert [each.startswith(line) for each in caplog.messages].count(True) == 1
+        await reload(node, file)
+        assert [each.startswith(line) for each in caplog.messages].count(True) == 2
+    told = (await seeder("check", "-c", file)).out.decode()
+    assert f"warning: {line}" in told
+    assert "quotes/Hardy: published at 2999-01-01" in told
 
 
 async def test_a_reload_keeps_what_was_added(config: Config, file: Path) -> None:

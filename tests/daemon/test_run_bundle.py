@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from seeder.commands.check import check_online
+from seeder.commands.findings import Findings
 from seeder.commands.torrent import find_torrent
 from seeder.config.objects import ObjectSettings
 from seeder.config.public import GatewaySettings
@@ -125,7 +126,7 @@ async def test_the_command_line_finds_checks_and_makes_the_torrent_of_a_bundle(
     bundled: Config, store: ObjectsServer, tmp_path: Path
 ) -> None:
     told: list[str] = []
-    await check_online(bundled, told.append)
+    await check_online(bundled, Findings(told.append))
     [line] = [each for each in told if each.startswith(f"quotes/{PREFIX}: ")]
     assert line.startswith(f"quotes/{PREFIX}: ok, 2 files, 170000 bytes, ETag ")
     made = await find_torrent(bundled, "quotes", PREFIX)

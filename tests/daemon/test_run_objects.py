@@ -174,6 +174,30 @@ async def test_the_whole_bucket_is_a_prefix(api: httpx.AsyncClient) -> None:
     assert (await api.delete("/prefixes/quotes/")).status_code == 204
 
 
+async def test_who_adds_or_changes_what_a_bundle_gives_away_is_told_so_and_so_is_the_log(
+    api: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = "the bundle quotes/sea/ has quotes/sea/Hardy in it, too, and so gives to anybody"
+
+    def said() -> list[str]:
+        found = [each for each in caplog.messages if each.startswith(line)]
+        caplog.clear()
+        return found
+
+    bundle = await api.post("/prefixes", json={**SEA, "bundle": True})
+    plain = await api.post("/objects", json=ADDED)
+    assert (bundle.json()["warnings"], plain.json()["warnings"], said()) == ([], [], [])
+    late = {"publish_at": "2999-01-01T00:00:00Z"}
+    changed = await api.patch("/objects/quotes/sea/Hardy", json=late)
+    [told] = changed.json()["warnings"]
+    assert [told] == said()
+    assert (await api.get("/objects/quotes/sea/Hardy")).json()["warnings"] is None
+    # And the other way round: what is kept back is there first.
+    assert (await api.delete("/prefixes/quotes/sea/")).status_code == 204
+    again = await api.post("/prefixes", json={**SEA, "bundle": True})
+    assert again.json()["warnings"] == [told] == said()
+
+
 async def test_lists_come_in_pages_in_order(
     api: httpx.AsyncClient, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:

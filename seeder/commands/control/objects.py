@@ -43,6 +43,7 @@ def add(verb: Verb, target: Target, settings: Mapping[str, object], *, wait: boo
         found = _tell(client, path, "POST", {**target.entry(), **settings})
         for why in doubt_entry(target.bucket, target.key, is_key=not target.is_prefix):
             complain_plainly(printable(f"warning: {target}: {why}; seeder rm takes it out"))
+        _warn(found)
         how = "serving" if found.get("state") == State.SERVING else "added"
         if wait:
             goal: Goal = "listing" if target.is_prefix else "torrent"
@@ -63,10 +64,16 @@ def change(verb: Verb, target: Target, settings: Mapping[str, object]) -> None:
     """Change keys of an entry that was added, None to the default; ControlFailed."""
     with verb.nodes.one() as client:
         found = _tell(client, target.path(), "PATCH", settings)
+        _warn(found)
     if verb.as_json:
         show_json(found, verb.show)
         return
     verb.show(printable(f"{target}: changed"))
+
+
+def _warn(found: Json) -> None:
+    for line in found.get("warnings") or ():
+        complain_plainly(printable(f"warning: {line}"))
 
 
 def remove(verb: Verb, target: Target) -> None:

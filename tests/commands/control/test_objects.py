@@ -157,6 +157,21 @@ async def test_a_name_that_is_seldom_meant_is_warned_of(
     assert result.line.startswith(f"warning: {words[0]}: {why}")
 
 
+async def test_what_the_node_warns_of_is_told_beside_the_result(
+    ask: Ask, node: ScriptedNode
+) -> None:
+    found = an_object("x", warnings=["the bundle quotes/ has quotes/\x1b in it"])
+    node.on("POST /objects", answer(found, 201))
+    node.on("PATCH /objects/quotes/x", answer(found))
+    for words in (("add", "quotes/x"), ("set", "quotes/x", "private=true")):
+        result = await ask(*words)
+        assert (result.code, result.line) == (
+            0,
+            "warning: the bundle quotes/ has quotes/\\x1b in it",
+        )
+        assert b"bundle" not in result.out
+
+
 async def test_json_is_what_the_api_gave(ask: Ask, node: ScriptedNode) -> None:
     found = an_object("x", settings={"refresh": "1h"}, key="evil\x1b\u202e")
     node.on("GET /objects/quotes/x", answer(found))
