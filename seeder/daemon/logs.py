@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import sys
-import threading
 from collections.abc import Mapping
 from datetime import datetime
 from traceback import TracebackException
@@ -61,12 +60,6 @@ class Log:
         """Log what ends the program."""
         _LOG.critical("%s", text)
 
-    def catch_crashes(self) -> None:
-        """Let what nobody catches be a record too."""
-        sys.excepthook = _crashed
-        sys.unraisablehook = _ignored
-        threading.excepthook = _thread_crashed
-
 
 def log_to_stderr(
     level: int = logging.INFO, *, stream: TextIO | None = None, form: Form = "text"
@@ -99,21 +92,6 @@ def _set_level(level: int) -> None:
 
 def _number(level: str) -> int:
     return logging.getLevelNamesMapping()[level.upper()]
-
-
-def _crashed(
-    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
-) -> None:
-    _LOG.critical("the program failed", exc_info=(kind, error, traceback))
-
-
-def _thread_crashed(args: threading.ExceptHookArgs) -> None:
-    if args.exc_value is not None:
-        _LOG.error("a thread failed", exc_info=args.exc_value)
-
-
-def _ignored(args: "sys.UnraisableHookArgs") -> None:
-    _LOG.error("%s %r", args.err_msg or "ignored in", args.object, exc_info=args.exc_value)
 
 
 def goes_to_journal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:

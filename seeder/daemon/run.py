@@ -18,6 +18,7 @@ from seeder.config.load import doubt_instances, source_name
 from seeder.config.sections import Config
 from seeder.control.tokens import read_token
 from seeder.daemon.control import NodeControl
+from seeder.daemon.crashes import Crashes
 from seeder.daemon.descriptors import raise_limit
 from seeder.daemon.floods import WINDOW, FloodGate
 from seeder.daemon.garbage import garbage_is_rare
@@ -216,11 +217,13 @@ async def _feed_watchdog(notifier: Notifier) -> None:
         await trio.sleep(interval)
 
 
-async def run(watch: FileWatch, config: Config, log: Log, instance: str | None = None) -> None:
+async def run(
+    watch: FileWatch, config: Config, log: Log, crashes: Crashes, instance: str | None = None
+) -> None:
     """Run the daemon until SIGTERM or SIGINT; SIGHUP reads the file again, for its `instance`.
 
     So does a change of the file, if it is to be watched. What was held back of the log is summed up
-    now and then.
+    now and then. A stop that isn't over in LONGEST_STOP ends the process.
     """
     log.apply(config.log)
     for line in doubt_instances(watch.path, instance):
@@ -231,7 +234,7 @@ async def run(watch: FileWatch, config: Config, log: Log, instance: str | None =
     notifier = Notifier.from_environment()
     activated = activated_sockets()
     signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    with trio.open_signal_receiver(*signals) as received:
+    with trio.open_signal_receiver(*signals) as received, crashes.heeding_stops():
         async with trio.open_nursery() as nursery:
             started: list[Node] = []
             reloader = Reloader(watch, instance, notifier, log.apply)
@@ -240,6 +243,7 @@ async def run(watch: FileWatch, config: Config, log: Log, instance: str | None =
             stopping = trio.move_on_after(LONGEST_STOP, shield=True)
             nursery.start_soon(_obey, received, nursery, notifier, stopping, take_up)
             nursery.start_soon(_sum_up, log.gate)
+            nursery.start_soon(crashes.watch_stop)
             nursery.start_soon(notifier.ask_for_time, starting)
             run_node = partial(
                 serve, config, notifier=notifier, activated=activated, reloader=reloader

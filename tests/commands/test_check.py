@@ -11,7 +11,7 @@ import trio
 from seeder.commands.check import WORKERS
 from seeder.commands.machine import doubt_machine
 from seeder.config.load import load
-from seeder.units import MIB
+from seeder.units import GIB, MIB
 from tests.commands.support import (
     BODY,
     PROGRAM,
@@ -104,7 +104,7 @@ def test_what_this_machine_has_no_room_for_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_settings(tmp_path / "seeder.toml", "http://127.0.0.1:1")
-    limits = {resource.RLIMIT_NOFILE: (65536, 65536), resource.RLIMIT_AS: (512 * MIB, 512 * MIB)}
+    limits = {resource.RLIMIT_NOFILE: (65536, 65536), resource.RLIMIT_AS: (GIB, GIB)}
     monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
     assert list(doubt_machine(load(path))) == []
     with monkeypatch.context() as patch:

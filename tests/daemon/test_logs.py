@@ -5,8 +5,6 @@ import io
 import json
 import logging
 import os
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -18,7 +16,6 @@ from hypothesis import strategies as st
 
 from seeder.config.node import LOG_ROOMS, LogSettings
 from seeder.daemon.logs import (
-    Form,
     JsonFormatter,
     LineFormatter,
     escape_controls,
@@ -212,26 +209,6 @@ def test_every_part_of_the_program_has_a_level() -> None:
         if "logging.getLogger(" in source and name.count(".") > 1
     }
     assert logging_rooms - {"commands"} <= set(LOG_ROOMS)
-
-
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_what_nobody_catches_is_a_record(
-    root_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, form: Form
-) -> None:
-    for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
-        monkeypatch.setattr(module, name, getattr(module, name))
-    stream = io.StringIO()
-    log = log_to_stderr(stream=stream, form=form)
-    log.catch_crashes()
-    sys.excepthook(ValueError, ValueError("lost"), None)
-    if form == "json":
-        [told] = map(json.loads, stream.getvalue().splitlines())
-        assert (told["level"], told["message"]) == ("critical", "the program failed")
-        assert told["traceback"].endswith("ValueError: lost")
-    else:
-        first, *_, last = stream.getvalue().splitlines()
-        assert first.endswith("CRITICAL seeder.daemon.logs: the program failed")
-        assert last == "    ValueError: lost"
 
 
 @pytest.mark.parametrize("siblings", [0, 1])

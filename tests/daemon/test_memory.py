@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from seeder.config.sections import Config
-from seeder.daemon.memory import OWN, doubt_memory, memory_limit
+from seeder.daemon.memory import OWN, OWN_ADDRESSES, doubt_memory, memory_limit
 from seeder.units import GIB, MIB
 
 
@@ -52,11 +52,16 @@ def test_what_cannot_be_looked_at_is_no_limit(groups: Path, own: str) -> None:
     assert memory_limit(groups / "missing", groups) == 2**62
 
 
-def test_the_limit_of_the_address_space_counts(
-    groups: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_limit_of_the_address_space_counts_with_what_threads_take_of_it(
+    config: Config, groups: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (GIB, GIB))
-    assert limit(groups, "0::/\n") == GIB
+    enough = config.cache.memory + OWN_ADDRESSES
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (enough, GIB))
+    assert list(doubt_memory(config)) == []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (enough - 1, GIB))
+    [line] = doubt_memory(config)
+    assert line.startswith("cache.memory: 256 MiB, and 352 MiB for the program itself, are more")
+    assert "of address space" in line
 
 
 async def test_a_cache_that_does_not_fit_is_told_in_a_line(config: Config) -> None:

@@ -21,6 +21,7 @@ from seeder.config.node import LogSettings
 from seeder.config.public import GatewaySettings, ReadKeySettings
 from seeder.config.sections import Config
 from seeder.daemon import reloading, run, systemd
+from seeder.daemon.crashes import Crashes
 from seeder.daemon.ground import SWARMS
 from seeder.daemon.listeners import open_listeners
 from seeder.daemon.logs import Log
@@ -337,7 +338,7 @@ async def test_sighup_before_it_is_ready_does_not_make_it_ready(
     applied: list[LogSettings] = []
     monkeypatch.setattr(Log, "apply", lambda _, settings: applied.append(settings))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"))
+        nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"), Crashes())
         await until(lambda: connects(config.admin.listen[0]))
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: "still starting" in caplog.text)
@@ -360,7 +361,7 @@ async def test_the_service_manager_is_asked_for_more_time_until_it_is_ready(
     monkeypatch.setattr(systemd, "GOING_ON_EVERY", 0.01)
     more = "EXTEND_TIMEOUT_USEC=30000"
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"))
+        nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"), Crashes())
         await until(lambda: manager.told.count(more) > 2)
         gate.set()
         await until(lambda: manager.ready_count == 1)
@@ -387,7 +388,7 @@ async def test_the_service_manager_is_asked_for_more_time_until_a_reload_is_over
 
     monkeypatch.setattr(reloading, "reload", reload_slowly)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"))
+        nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"), Crashes())
         await until(lambda: manager.ready_count == 1)
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: "RELOADING=1" in manager.told)
@@ -413,7 +414,9 @@ async def test_a_stop_waits_for_no_reload(
     monkeypatch.setattr(reloading, "reload", reload_for_ever)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"))
+            nursery.start_soon(
+                run.run, FileWatch(file), config, Log(io.StringIO(), "text"), Crashes()
+            )
             await until(lambda: manager.ready_count == 1)
             for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
                 os.kill(os.getpid(), number)
@@ -440,7 +443,9 @@ async def test_the_service_manager_is_asked_for_more_time_until_a_stop_is_over(
     monkeypatch.setattr(run, "serve", stop_slowly)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"))
+            nursery.start_soon(
+                run.run, FileWatch(file), config, Log(io.StringIO(), "text"), Crashes()
+            )
             await until(lambda: manager.ready_count == 1)
             os.kill(os.getpid(), signal.SIGTERM)
             await until(lambda: "STOPPING=1" in manager.told)

@@ -15,6 +15,7 @@ from seeder.commands.loading import all_published, load_or_fail
 from seeder.commands.which import config_option, instance_option
 from seeder.config.load import source_name
 from seeder.daemon import run as daemon
+from seeder.daemon.crashes import Crashes
 from seeder.daemon.logs import FORMS, Form, log_to_stderr
 from seeder.daemon.watching import FileWatch
 from seeder.errors import ConfigError
@@ -37,11 +38,12 @@ def run(path: Path | None, instance: str | None, verbose: bool, form: Form) -> N
     hold_standard_streams()
     log = log_to_stderr(logging.DEBUG if verbose else logging.INFO, form=form)
     complain = complain_plainly if log.plain else log.complain
-    log.catch_crashes()
+    crashes = Crashes()
+    crashes.catch()
     heed_early_reloads()
     watch = FileWatch(path)  # as it is before it is read
     config = load_or_fail(path, instance, complain, beside=False)
-    run_or_fail(partial(daemon.run, watch, config, log, instance), complain)
+    run_or_fail(partial(daemon.run, watch, config, log, crashes, instance), complain)
 
 
 @click.command()
