@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from seeder.admin.stalls import STALLED, StalledObjects, pace
+from seeder.admin.stalls import StalledObjects, pace
 from seeder.cluster.split import Split
 from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import TorrentRow
 from seeder.net.slices import Slices
 from seeder.torrent.catalog import Catalog
-from seeder.torrent.publications import Publication, State
+from seeder.torrent.publications import STALLED, Publication, State
 from seeder.tracker.swarms import Swarms
 
 

@@ -16,7 +16,7 @@ from seeder.admin.pulse import Pulse
 from seeder.admin.reading import cache_metrics, origin_metrics
 from seeder.admin.reloads import RELOAD_OUTCOMES, Reloads
 from seeder.admin.spending import budget_metrics, ledger_metrics
-from seeder.admin.stalls import STALLED, StalledObjects
+from seeder.admin.stalls import StalledObjects
 from seeder.admin.sums import Sums
 from seeder.admin.visitors import certificate_metrics, group_metrics, peer_metrics, tracker_metrics
 from seeder.cache.pieces import CacheStatistics
@@ -31,7 +31,7 @@ from seeder.ledger.groups import GroupCounts
 from seeder.peer.hub import HubStatistics
 from seeder.publish.prefix import Prefix, PrefixState
 from seeder.s3.operations import OriginStatistics
-from seeder.torrent.publications import State
+from seeder.torrent.publications import STALLED, State
 from seeder.tracker.tallies import TrackerTallies
 
 DOORS = ("tracker", "peer", "gateway")

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from seeder.admin.accounts import Accounts
 from seeder.admin.peers import PeerRates, unix
-from seeder.admin.stalls import STALLED, StalledObjects, work_document
+from seeder.admin.stalls import StalledObjects, work_document
 from seeder.admin.view import name_of
 from seeder.cache.pieces import PieceCache
 from seeder.gateway.links import Links
@@ -15,6 +15,7 @@ from seeder.peer.hub import Hub
 from seeder.publish.rounds import Rounds
 from seeder.torrent.info import safe_name
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import STALLED
 from seeder.torrent.torrent import Torrent
 
 PARTS = 100

@@ -84,6 +84,8 @@ class AdminRoutes:
             return _response(421, _OTHER_HOST)
         if request.method == b"POST" and request.path.startswith(WEBHOOKS):
             return self._webhooks(request)
+        if request.path.startswith(WEBHOOKS):
+            return _response(405, b"S3 servers POST here\n", allow=b"POST")
         if request.method not in (b"GET", b"HEAD"):
             return _response(405, b"only GET and HEAD are answered here\n", allow=b"GET, HEAD")
         match request.path:

@@ -9,8 +9,6 @@ from seeder.s3.stalls import Stall
 from seeder.torrent.objects import ObjectRef, PinnedBundle
 from seeder.torrent.publications import Publication, State
 
-STALLED = "stalled"
-"""The state that is shown of such an object, whatever it is otherwise."""
 _MAKING = (State.WAITING, State.BUILDING)
 
 

@@ -10,11 +10,11 @@ import trio
 from seeder.admin.accounts import Accounts
 from seeder.admin.exposition import Labels, labels
 from seeder.admin.rows import AT_ONCE
-from seeder.admin.stalls import STALLED, StalledObjects, pace
+from seeder.admin.stalls import StalledObjects, pace
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters
 from seeder.s3.stalls import Stall
 from seeder.torrent.objects import ObjectRef
-from seeder.torrent.publications import Publication
+from seeder.torrent.publications import STALLED, Publication
 
 ObjectName: TypeAlias = tuple[str, str]
 """Bucket and key."""

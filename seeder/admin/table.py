@@ -11,12 +11,12 @@ import trio
 
 from seeder.admin.accounts import Accounts
 from seeder.admin.rows import AT_ONCE, batched, first_of
-from seeder.admin.stalls import STALLED, StalledObjects, work_document
+from seeder.admin.stalls import StalledObjects, work_document
 from seeder.admin.view import View, name_of
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters
 from seeder.ledger.report import Document
 from seeder.s3.stalls import Stall
-from seeder.torrent.publications import Publication, State
+from seeder.torrent.publications import STALLED, Publication, State
 
 FRESH = 1.0
 """Seconds for which all pages share one look at all objects."""

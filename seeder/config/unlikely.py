@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
+from seeder.config.events import EventSettings
 from seeder.config.origins import OriginSettings
 from seeder.config.sections import Config
 from seeder.net.addresses import (
@@ -65,6 +66,7 @@ def doubt(config: Config) -> Iterator[str]:
     yield from _odd_sizes(config)
     yield from _odd_times(config)
     yield from _odd_budgets(config)
+    yield from _odd_events(config.events)
 
 
 def doubt_entry(bucket: str, name: str, *, is_key: bool) -> Iterator[str]:
@@ -297,6 +299,16 @@ def _odd_budgets(config: Config) -> Iterator[str]:
         if amount == 0:
             what = "read from S3" if name.startswith("origin") else "sent to anybody"
             yield f"budget.{name}: is 0, so nothing is ever {what}"
+
+
+def _odd_events(events: Sequence[EventSettings]) -> Iterator[str]:
+    for number, each in enumerate(events):
+        if (each.sqs or "").endswith(".fifo"):
+            yield (
+                f"events[{number}].sqs: a FIFO queue gives no message before the one ahead of it is"
+                " done: a large object that is being hashed holds up all others until `refresh`;"
+                " use a standard queue"
+            )
 
 
 def _elsewhere(host: str) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import trio
-from pydantic import Field
+from pydantic import AfterValidator, WithJsonSchema
 
 from seeder.config.added import EntryName
 from seeder.control.describing import Describer, ObjectState
@@ -29,16 +29,26 @@ from seeder.publish.publisher import Publisher
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef
 from seeder.torrent.order import NameKey, NameOrder, name_key
+from seeder.torrent.publications import SHOWN_STATES, STALLED
 
 MOST_LOOKED_AT = 20_000
 """Objects that are looked at for a page: where few are in a state, a page may have none of them."""
 _AT_ONCE = 200
 
 
+def _shown_state(state: str) -> str:
+    if state not in SHOWN_STATES:
+        raise ValueError(f"want one of {', '.join(SHOWN_STATES)}")
+    return state
+
+
+_ONE_OF_THEM = WithJsonSchema({"type": "string", "enum": list(SHOWN_STATES)})
+
+
 class ObjectPageQuery(PageQuery):
     """Which part of the objects."""
 
-    state: Annotated[str, Field(min_length=1)] | None = None
+    state: Annotated[str, AfterValidator(_shown_state), _ONE_OF_THEM] | None = None
     """Those in one state alone."""
 
 
@@ -115,7 +125,7 @@ class ObjectsResource(EntryResource):
     def _may_be(self, ref: ObjectRef, state: str) -> bool:
         """Tell whether it is worth the while to describe an object that has to be in a state."""
         publication = self._catalog.publications.get(ref)
-        return publication is None or state in (publication.state, "stalled")
+        return publication is None or state in (publication.state, STALLED)
 
     def _some(self, order: NameOrder, below: str, place: NameKey | None) -> list[NameKey]:
         """Return the next names after a place, of those below BUCKET/PREFIX; fewer at the end."""

@@ -81,6 +81,8 @@ def _line(error: ErrorDetails, what: str) -> str:
         wanted = "unknown"
     elif error["type"] == "missing":
         wanted = "missing"
+    elif error["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        wanted = "want a JSON object"
     else:
         wanted = error["msg"][:1].lower() + error["msg"][1:]
     return f"{place or what}: {wanted}"

@@ -1,15 +1,15 @@
 """What S3 tells of its own accord: event notifications, from a queue or to a webhook.
 
 S3's own form (https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html),
-which MinIO, Ceph RGW and Garage's relatives send, too; the same in the envelopes of SNS; events of
-EventBridge; and SeaweedFS's own form. They are hints: nothing of them is believed but that it is
-worth asking how an object stands.
+which MinIO, Ceph RGW and Garage's relatives send, too; the same in the envelopes of SNS, or as
+Lambda gets it; events of EventBridge; and SeaweedFS's own form. They are hints: nothing of them is
+believed but that it is worth asking how an object stands.
 
 No I/O.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +22,7 @@ LARGEST_MESSAGE = MIB
 """Bytes: SQS's own limit."""
 MOST_RECORDS = 1000
 """Of one message; S3 sends one, others a few."""
+_TOO_MANY = f"it has more than {MOST_RECORDS} records"
 _MOST_ENVELOPES = 4
 """Around each other: EventBridge's in one of SNS, in one of SQS."""
 _LONGEST_KEY = KIB
@@ -29,6 +30,8 @@ _LONGEST_KEY = KIB
 _LONGEST_BUCKET = 255
 _LONGEST_TEXT = 4 * KIB
 """Characters: a key with each of its bytes written as %XX takes three quarters of it."""
+_WHOLE = frozenset({"Sns", "body", "TopicArn", "detail-type"})
+"""What a record has that is an envelope, or an event of its own."""
 _SEAWEED_ROOT = "/buckets/"
 
 
@@ -69,37 +72,34 @@ def parse_notification(body: bytes | str) -> EventMessage:
     shows nothing of the message.
     """
     raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
-    for _ in range(_MOST_ENVELOPES):
-        if len(raw) > LARGEST_MESSAGE:
-            raise ValueError("it is longer than any message")
-        if not raw.strip():
-            return EventMessage()
-        message = _read(raw)
-        inner = message.get("Message")
-        if isinstance(inner, str) and "TopicArn" in message:
-            raw = inner.encode("utf-8", "surrogatepass")  # SNS
-            continue
-        return _told(message, raw)
-    raise ValueError("there are too many envelopes around it")
+    return _told(_records(_read(raw), _MOST_ENVELOPES), raw)
 
 
 def _read(raw: bytes) -> Mapping[str, Any]:
+    if len(raw) > LARGEST_MESSAGE:
+        raise ValueError("it is longer than any message")
+    if not raw.strip():
+        return {}
     try:
         message = json.loads(raw)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError:  # of UTF-8, JSON, or a number with thousands of digits
         raise ValueError("it is no JSON") from None
+    if isinstance(message, list) and message:
+        return {"Records": message}  # as EventBridge's pipes pass events on
     if not isinstance(message, dict):
         raise ValueError("it is no JSON object")
     return message
 
 
-def _told(message: Mapping[str, Any], raw: bytes | str) -> EventMessage:
+def _told(records: Iterable[tuple[object, Callable[[], News | None]]], raw: bytes) -> EventMessage:
     news: list[News] = []
     unread: dict[int, object] = {}
     reason, count = "", 0
-    for count, (record, read) in enumerate(_records(message), 1):
+    for count, (record, read) in enumerate(records, 1):
+        if count > MOST_RECORDS + 1:  # within each other; a file that was moved is two
+            raise ValueError(_TOO_MANY)
         try:
             found = read()
         except ValueError as error:
@@ -114,20 +114,27 @@ def _told(message: Mapping[str, Any], raw: bytes | str) -> EventMessage:
         try:
             rest = json.dumps({"Records": list(unread.values())})
         except RecursionError:  # deeper for who writes than for who reads
-            rest = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+            rest = raw.decode("utf-8", "replace")
     return EventMessage(tuple(news), count, tuple(unread), reason, rest)
 
 
 def _records(
-    message: Mapping[str, Any],
+    message: Mapping[str, Any], envelopes: int
 ) -> Iterator[tuple[object, Callable[[], News | None]]]:
-    """Yield the records, each with what reads it: ValueError if that one alone is wrong."""
+    """Yield the records, each with what reads it: ValueError if that one alone is wrong.
+
+    There may be one `envelopes` less around what is in one.
+    """
+    if not envelopes:
+        raise ValueError("there are too many envelopes around it")
     records = message.get("Records")
-    if isinstance(records, list):
+    if (inner := _inside(message)) is not None:
+        yield from _records(_read(inner), envelopes - 1)
+    elif isinstance(records, list):
         if len(records) > MOST_RECORDS:
-            raise ValueError(f"it has more than {MOST_RECORDS} records")
+            raise ValueError(_TOO_MANY)
         for record in records:
-            yield record, partial(_from_record, record)
+            yield from _of_record(record, envelopes)
     elif "detail-type" in message:
         yield message, partial(_from_event_bridge, message)
     elif "event_type" in message and "key" in message:
@@ -135,6 +142,42 @@ def _records(
             yield message, read
     elif message and message.get("Event") != "s3:TestEvent":
         raise ValueError("it is no notification of S3, SNS, EventBridge or SeaweedFS")
+
+
+def _of_record(
+    record: object, envelopes: int
+) -> Iterator[tuple[object, Callable[[], News | None]]]:
+    """Yield a record of S3, or what is in one that is an envelope or an event of its own."""
+    if not isinstance(record, dict) or "s3" in record or _WHOLE.isdisjoint(record):
+        yield record, partial(_from_record, record)
+        return
+    try:
+        found = [*_records(record, envelopes - 1)]
+    except ValueError as error:
+        yield record, partial(_refuse, str(error))
+    else:
+        yield from found
+
+
+def _refuse(why: str) -> News | None:
+    raise ValueError(why)
+
+
+def _inside(message: Mapping[str, Any]) -> bytes | None:
+    """Return what is in an envelope of SNS, or in one of SNS or SQS as Lambda gets it."""
+    lambdas = message.get("Sns")
+    told: Mapping[str, Any] = lambdas if isinstance(lambdas, dict) else message
+    inner = told.get("Message")
+    if "TopicArn" in told and isinstance(inner, str):
+        if told.get("Type") == "SubscriptionConfirmation":
+            raise ValueError("SNS asks for a confirmation: open the SubscribeURL in it")
+    elif message.get("eventSource") == "aws:sqs":
+        inner = message.get("body")
+    else:
+        return None
+    if not isinstance(inner, str):
+        raise ValueError("a part of it is missing")
+    return inner.encode("utf-8", "surrogatepass")
 
 
 def _from_record(told_of: object) -> News:

@@ -25,8 +25,13 @@ class State(StrEnum):
     """Not tried again before the object or the configuration changes."""
 
 
+STALLED = "stalled"
+"""The state that is shown of one of which S3 gives nothing though it is asked, whatever it is
+otherwise."""
 UNFIT = "unfit"
 """The state of an added entry that is wrong by now, and so has no publication."""
+SHOWN_STATES = (*(each.value for each in State), STALLED, UNFIT)
+"""All that is ever told as the state of an object."""
 MADE_ELSEWHERE = "another node of the cluster makes its metainfo"
 """The reason of one that waits for that."""
 

@@ -190,6 +190,13 @@ def test_other_paths_are_not_found(path: bytes) -> None:
     assert ask(path).status == 404
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PUT", b"OPTIONS"])
+def test_who_looks_at_a_webhook_is_told_what_it_is(method: bytes) -> None:
+    response = ask(b"/events/minio", method=method)
+    assert (response.status, header(response, b"allow")) == (405, b"POST")
+    assert response.body == b"S3 servers POST here\n"
+
+
 @pytest.mark.parametrize("path", [*ROUTES, b"/elsewhere"])
 @pytest.mark.parametrize("method", [b"POST", b"PUT", b"DELETE", b"OPTIONS", b"get"])
 def test_nothing_can_be_changed(path: bytes, method: bytes) -> None:

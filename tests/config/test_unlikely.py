@@ -294,6 +294,11 @@ SHARED = ADDRESSES.replace("http:", "https:")
             f'{ADDRESSES}[origins.b]\nendpoint = "https://quotes.s3.us-east-1.amazonaws.com"\n',
             "origins.b.endpoint: names the bucket quotes",
         ),
+        (
+            f'{ADDRESSES}[[events]]\nname = "a"\nsqs = "https://sqs.eu-west-1.amazonaws.com/1/b"\n'
+            '[[events]]\nname = "b"\nsqs = "https://sqs.eu-west-1.amazonaws.com/1/b.fifo"\n',
+            "events[1].sqs: a FIFO queue gives no message before",
+        ),
     ],
 )
 def test_values_that_work_against_what_is_meant(home: Path, text: str, start: str) -> None:

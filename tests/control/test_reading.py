@@ -106,6 +106,12 @@ def test_every_mistake_is_told_with_its_place() -> None:
     assert refused.detail == refused.errors[0]
 
 
+@pytest.mark.parametrize("value", [None, 1, "x", [], True])
+def test_what_is_no_object_where_one_is_wanted_is_told_in_our_words(value: object) -> None:
+    assert refusal_of(value, 422).detail == "the body: want a JSON object"
+    assert refusal_of({"inner": [value]}, 422).detail == "inner[0]: want a JSON object"
+
+
 @pytest.mark.parametrize("value", [True, "1", 1.5, None, [], 2**63])
 def test_no_value_is_taken_for_another(value: object) -> None:
     assert refusal_of({"inner": [{"count": value}]}, 400 if value == 2**63 else 422)

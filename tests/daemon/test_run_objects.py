@@ -14,6 +14,7 @@ from seeder.config.sections import Config
 from seeder.control import objects as resource
 from seeder.daemon.node import Node
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import SHOWN_STATES
 from tests.daemon.support import BODY, serving, until
 from tests.s3.fault_server import FaultServer, error
 from tests.s3.objects_server import ObjectsServer
@@ -227,6 +228,10 @@ async def test_lists_come_in_pages_in_order(
     assert few["next"] is not None
     for bad in ("limit=0", "limit=1001", "after=x", "after=WzFd", "nonsense=1"):
         assert (await api.get(f"/objects?{bad}")).status_code == 400
+    for state in SHOWN_STATES:
+        found = (await api.get(f"/objects?state={state}")).json()["objects"]
+        assert {each["state"] for each in found} <= {state}
+    refused(await api.get("/objects?state=asleep"), 400, "state: want one of waiting, ")
 
 
 async def test_an_entry_that_is_wrong_by_now_is_shown_and_can_go(config: Config) -> None:

@@ -39,6 +39,30 @@ def test_the_same_is_read_in_envelopes() -> None:
     assert bridge == (News("quotes", "a b+c", False, "v1", "d41d8", 1024, AT),)
 
 
+def test_events_are_read_that_others_passed_on_in_envelopes_of_their_own() -> None:
+    expected = news_of(json.dumps(S3_EVENT))
+    bridge = news_of(json.dumps(EVENT_BRIDGE))
+    assert news_of(json.dumps([EVENT_BRIDGE, EVENT_BRIDGE])) == bridge * 2
+    of_sns = {"EventSource": "aws:sns", "Sns": sns(S3_EVENT)}
+    of_sqs = {"eventSource": "aws:sqs", "body": json.dumps(sns(EVENT_BRIDGE))}
+    assert news_of(json.dumps({"Records": [of_sns, of_sqs]})) == expected + bridge
+
+
+def test_what_is_in_an_envelope_and_wrong_takes_no_other_with_it() -> None:
+    wrong = {"eventSource": "aws:sqs", "body": "nonsense"}
+    bare = {"eventSource": "aws:sqs"}
+    found = parse_notification(json.dumps([wrong, EVENT_BRIDGE, bare, {}]))
+    assert found.news == news_of(json.dumps(EVENT_BRIDGE))
+    assert (found.unread, found.reason) == ((1, 3, 4), "it is no JSON")
+    assert json.loads(found.rest) == {"Records": [wrong, bare, {}]}
+
+
+def test_a_subscription_that_waits_for_somebody_is_told_as_one() -> None:
+    asked = sns({"not": "asked for"}) | {"Type": "SubscriptionConfirmation"}
+    with pytest.raises(ValueError, match="open the SubscribeURL in it"):
+        parse_notification(json.dumps(asked))
+
+
 def test_minio_ceph_and_seaweedfs_are_read() -> None:
     assert news_of(json.dumps(MINIO_EVENT)) == (
         News("quotes", "a b+c", False, None, "d41d8", 1024, AT),
@@ -100,6 +124,8 @@ def test_messages_that_tell_nothing_are_no_mistake() -> None:
         json.dumps({"Records": S3_EVENT["Records"] * (MOST_RECORDS + 1)}),
         json.dumps(EVENT_BRIDGE | {"source": "aws.ec2"}),
         json.dumps(sns(sns(sns(sns(S3_EVENT))))),
+        json.dumps([{"Sns": sns({"Records": S3_EVENT["Records"] * 500})}] * 3),
+        json.dumps([{"eventSource": "aws:sqs", "body": 7}]),
         " " * (LARGEST_MESSAGE + 1),
     ],
 )

@@ -15,11 +15,10 @@ from seeder.commands.declared.nodes import complete_name, do, verb_of, verb_opti
 from seeder.config.environment import entry_value
 from seeder.config.fields import SourceFile
 from seeder.config.origins import DEFAULT_ORIGIN
-from seeder.torrent.publications import UNFIT, State
+from seeder.torrent.publications import SHOWN_STATES
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _name = click.argument("name", metavar="BUCKET/KEY", shell_complete=complete_name)
-_STATES = [*(each.value for each in State), UNFIT]
 _prefix = click.option("--prefix", "is_prefix", is_flag=True, help="All below BUCKET/PREFIX.")
 _bundle = click.option("--bundle", is_flag=True, help="The one torrent of all below BUCKET/PREFIX.")
 _more = (
@@ -123,7 +122,7 @@ def rm(**given: Any) -> None:
 
 @click.command()
 @click.argument("name", metavar="[BUCKET/PREFIX]", default="", shell_complete=complete_name)
-@click.option("--state", type=click.Choice(_STATES), help="Only those.")
+@click.option("--state", type=click.Choice(SHOWN_STATES), help="Only those.")
 @click.option("--all", "everything", is_flag=True, help="However many there are.")
 @click.option("--prefixes", is_flag=True, help="Prefixes instead of objects.")
 @verb_options

@@ -82,6 +82,8 @@ async def test_bucket_prefix_and_state_narrow_it(ask: Ask, node: ScriptedNode) -
     result = await ask("ls", "quotes/none")
     assert (result.code, result.out.decode().partition(";")[0]) == (0, "no such object")
     assert (await ask("ls", "--state", "asleep")).code == 2
+    # As every state that is shown, it may be asked for.
+    assert (await ask("ls", "--state", "stalled")).code == 0
 
 
 async def test_json_is_a_page_or_all_of_them(ask: Ask, node: ScriptedNode) -> None:

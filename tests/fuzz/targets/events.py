@@ -25,6 +25,8 @@ from tests.s3.event_samples import (
             EVENT_BRIDGE,
             sns(S3_EVENT),
             sns(EVENT_BRIDGE),
+            [EVENT_BRIDGE, {"eventSource": "aws:sqs", "body": json.dumps(S3_EVENT)}],
+            {"Records": [{"Sns": sns(S3_EVENT)}]},
             {"Service": "Amazon S3", "Event": "s3:TestEvent"},
         )
     ),
