@@ -229,8 +229,8 @@ async def test_lists_come_in_pages_in_order(
     for bad in ("limit=0", "limit=1001", "after=x", "after=WzFd", "nonsense=1"):
         assert (await api.get(f"/objects?{bad}")).status_code == 400
     for state in SHOWN_STATES:
-        found = (await api.get(f"/objects?state={state}")).json()["objects"]
-        assert {each["state"] for each in found} <= {state}
+        listed = (await api.get(f"/objects?state={state}")).json()["objects"]
+        assert {each["state"] for each in listed} <= {state}
     refused(await api.get("/objects?state=asleep"), 400, "state: want one of waiting, ")
 
 
