@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 from seeder.cluster.placing import owners
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.objects import ObjectRef
-from seeder.tracker.swarms import OwnSeeder
+from seeder.tracker.seeders import OwnSeeder
 
 _MOST_PORT = 65535
 _NOWHERE = OwnSeeder(0)

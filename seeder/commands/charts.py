@@ -42,68 +42,101 @@ def chart(
 ) -> str:
     """Return a figure with a legend; `show` writes values, rounded in powers of `scale`."""
     axis, curves = _thinned(axis, curves)
-    count = max((len(curve.values) for curve in curves), default=0)
-    values = [value for curve in curves for value in curve.values if value is not None]
-    low, high, tick = _bounds(min([0.0, *values]), max([0.0, *values]), scale)
-    across = (WIDTH - _LEFT - _RIGHT) / max(1, count - 1)
-
-    def x(index: int) -> float:
-        return _LEFT + (index * across if count > 1 else (WIDTH - _LEFT - _RIGHT) / 2)
-
-    def y(value: float) -> float:
-        return HEIGHT - _BOTTOM - (value - low) / (high - low) * (HEIGHT - _TOP - _BOTTOM)
-
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title, quote=True)}">'
-    ]
-    ticks = round((high - low) / tick)
-    for number in range(ticks + 1):
-        value = low + number * tick
-        kind = "zero" if abs(value) < tick / 2 else "grid"
-        at = f"{y(value):.1f}"
-        parts.append(
-            f'<line class="{kind}" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{at}" y2="{at}"/>'
-        )
-        parts.append(
-            f'<text x="{_LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">'
-            f"{escape(show(value))}</text>"
-        )
-    for index, anchor in _labelled(count):
-        parts.append(
-            f'<text x="{x(index):.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">'
-            f"{axis.label(index)}</text>"
-        )
+    plot = _Plot.of(axis, curves, show, scale)
+    parts = [*plot.grid(), *plot.steps()]
     for curve in curves:
-        for run in _runs(curve.values):
-            points = [f"{x(index):.1f},{y(value):.1f}" for index, value in run]
-            if len(points) == 1:
-                place = points[0].split(",")
-                parts.append(
-                    f'<circle class="c{curve.colour}" cx="{place[0]}" cy="{place[1]}" r="3"/>'
-                )
-            else:
-                parts.append(f'<polyline class="c{curve.colour}" points="{" ".join(points)}"/>')
-    if count and count <= _MOST_POINTS:
-        for index in range(count):
-            told = ", ".join(
-                f"{curve.name} {'did not run' if value is None else show(value)}"
-                for curve in curves
-                for value in [curve.values[index]]
-            )
-            left = x(index) - across / 2 if count > 1 else _LEFT
-            width = across if count > 1 else WIDTH - _LEFT - _RIGHT
-            parts.append(
-                f'<rect class="hit" x="{left:.1f}" y="{_TOP}" width="{width:.1f}"'
-                f' height="{HEIGHT - _TOP - _BOTTOM}"><title>'
-                f"{escape(f'{axis.label(index)}: {told}')}</title></rect>"
-            )
+        parts += plot.line(curve)
+    if plot.count <= _MOST_POINTS:
+        parts += plot.hints(curves)
     legend = "".join(
         f'<span><i class="c{curve.colour}"></i>{escape(curve.name)}</span>' for curve in curves
     )
     return (
         f'<figure><figcaption>{escape(title)}<span class="legend">{legend}</span></figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title, quote=True)}">'
         f"{''.join(parts)}</svg></figure>"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """The area that the curves are drawn in: what is where, in pixels."""
+
+    axis: Axis
+    show: Callable[[float], str]
+    count: int
+    """Of steps."""
+    low: float
+    high: float
+    tick: float
+    """Values: at the lower edge, at the upper one, and between two lines."""
+
+    @classmethod
+    def of(
+        cls, axis: Axis, curves: Sequence[Curve], show: Callable[[float], str], scale: int
+    ) -> "_Plot":
+        count = max((len(curve.values) for curve in curves), default=0)
+        values = [value for curve in curves for value in curve.values if value is not None]
+        low, high, tick = _bounds(min([0.0, *values]), max([0.0, *values]), scale)
+        return cls(axis, show, count, low, high, tick)
+
+    @property
+    def across(self) -> float:
+        """From one step to the next."""
+        return (WIDTH - _LEFT - _RIGHT) / max(1, self.count - 1)
+
+    def x(self, index: int) -> float:
+        return _LEFT + (index * self.across if self.count > 1 else self.across / 2)
+
+    def y(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return HEIGHT - _BOTTOM - share * (HEIGHT - _TOP - _BOTTOM)
+
+    def grid(self) -> Iterator[str]:
+        """Yield the lines across, each with its value."""
+        for number in range(round((self.high - self.low) / self.tick) + 1):
+            value = self.low + number * self.tick
+            kind = "zero" if abs(value) < self.tick / 2 else "grid"
+            at = f"{self.y(value):.1f}"
+            yield f'<line class="{kind}" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{at}" y2="{at}"/>'
+            yield (
+                f'<text x="{_LEFT - 6}" y="{self.y(value) + 4:.1f}" text-anchor="end">'
+                f"{escape(self.show(value))}</text>"
+            )
+
+    def steps(self) -> Iterator[str]:
+        """Yield the names of some steps."""
+        for index, anchor in _labelled(self.count):
+            yield (
+                f'<text x="{self.x(index):.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">'
+                f"{self.axis.label(index)}</text>"
+            )
+
+    def line(self, curve: Curve) -> Iterator[str]:
+        """Yield the stretches of a curve; a value between two gaps is a dot."""
+        for run in _runs(curve.values):
+            points = [(f"{self.x(index):.1f}", f"{self.y(value):.1f}") for index, value in run]
+            if len(points) == 1:
+                [(x, y)] = points
+                yield f'<circle class="c{curve.colour}" cx="{x}" cy="{y}" r="3"/>'
+            else:
+                path = " ".join(f"{x},{y}" for x, y in points)
+                yield f'<polyline class="c{curve.colour}" points="{path}"/>'
+
+    def hints(self, curves: Sequence[Curve]) -> Iterator[str]:
+        """Yield what tells all values of a step when the mouse is there."""
+        for index in range(self.count):
+            told = ", ".join(
+                f"{curve.name} {'did not run' if value is None else self.show(value)}"
+                for curve in curves
+                for value in [curve.values[index]]
+            )
+            left = self.x(index) - self.across / 2 if self.count > 1 else _LEFT
+            yield (
+                f'<rect class="hit" x="{left:.1f}" y="{_TOP}" width="{self.across:.1f}"'
+                f' height="{HEIGHT - _TOP - _BOTTOM}"><title>'
+                f"{escape(f'{self.axis.label(index)}: {told}')}</title></rect>"
+            )
 
 
 def _labelled(count: int) -> Iterator[tuple[int, str]]:

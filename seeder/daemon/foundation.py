@@ -13,6 +13,7 @@ from seeder.cache.pieces import PieceCache
 from seeder.cluster.cluster import Cluster, make_cluster
 from seeder.cluster.split import NodeCard, Split
 from seeder.cluster.workshop import Workshop
+from seeder.config.node import CacheSettings
 from seeder.config.sections import Config
 from seeder.daemon.tasks import locked_state, running
 from seeder.ledger.budget import Budget, Spent
@@ -85,33 +86,12 @@ async def open_foundation(
     async with AsyncExitStack() as stack:
         stack.enter_context(locked_state(state))
         cluster = None if name is None else make_cluster(config.cluster, name, state)
-        database = await LedgerDatabase.open(state / LEDGER)
-        stack.push_async_callback(database.aclose)  # where it isn't run, whose end closes it
-        if resume:
-            await database.load(ledger)
-        spent = await database.spent()
-        budget = budget_of(config, totals=ledger.totals(), spent=spent, now=time.time())
-        history = History(state / LEDGER, ledger)
-        database.figures = history.latest
-
-        def join(counted: Counters, spent: Spent) -> None:
-            budget.join(counted, spent, ledger.totals(), time.time())
-            history.begin()
-
-        database.joined = join
+        books = await stack.enter_async_context(_open_books(config, ledger, resume=resume))
+        budget = books.budget
         faults = Faults()
         origins = make_origins(config, rng, ledger, budget)
-        cache: PieceCache[Torrent] = PieceCache(
-            origins,
-            config.cache.directory,
-            memory=config.cache.memory,
-            disk=config.cache.disk,
-            on_fault=faults.report,
-            on_recovery=faults.report_recovery,
-            clock=trio.current_time,
-        )
+        cache = _make_cache(config.cache, origins, faults)
         store = MetainfoStore(state / METAINFO)
-        library = Library(store, lost=faults.report)
         split = workshop = once = None
         if cluster is not None:
             split = Split(cluster.membership.name, cluster.settings.replicas, NodeCard())
@@ -130,26 +110,74 @@ async def open_foundation(
         if workshop is not None:
             await stack.enter_async_context(running(workshop.run))
         for task in (
-            partial(database.run, ledger, refresh=refresh),
-            history.run,
+            partial(books.database.run, ledger, refresh=refresh),
+            books.history.run,
             origins.run,
             cache.run,
         ):
             await stack.enter_async_context(running(task))
         yield Foundation(
             ledger=ledger,
-            database=database,
-            history=history,
+            database=books.database,
+            history=books.history,
             budget=budget,
             origins=origins,
             cache=cache,
             faults=faults,
             store=store,
-            library=library,
+            library=Library(store, lost=faults.report),
             makers=makers,
             cluster=cluster,
             split=split,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What is counted, and what may still be spent."""
+
+    database: LedgerDatabase
+    history: History
+    budget: Budget
+
+
+@asynccontextmanager
+async def _open_books(config: Config, ledger: Ledger, *, resume: bool) -> AsyncIterator[_Books]:
+    """Open the ledger's file; what stands in it is read, into `ledger` with `resume`.
+
+    StorageError. Nothing is written before the database runs, whose end closes it.
+    """
+    path = config.state_directory / LEDGER
+    database = await LedgerDatabase.open(path)
+    try:
+        if resume:
+            await database.load(ledger)
+        spent = await database.spent()
+        budget = budget_of(config, totals=ledger.totals(), spent=spent, now=time.time())
+        history = History(path, ledger)
+        database.figures = history.latest
+
+        def join(counted: Counters, spent: Spent) -> None:
+            budget.join(counted, spent, ledger.totals(), time.time())
+            history.begin()
+
+        database.joined = join
+        yield _Books(database, history, budget)
+    finally:
+        await database.aclose()  # where it wasn't run
+
+
+def _make_cache(settings: CacheSettings, origins: Origins, faults: Faults) -> PieceCache[Torrent]:
+    """Return a cache that reads pieces of the origins, and reports what is wrong with them."""
+    return PieceCache(
+        origins,
+        settings.directory,
+        memory=settings.memory,
+        disk=settings.disk,
+        on_fault=faults.report,
+        on_recovery=faults.report_recovery,
+        clock=trio.current_time,
+    )
 
 
 def make_origins(

@@ -1,10 +1,10 @@
 """How a node is put together: each part is given what it needs, complete, by those before it."""
 
-import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from secrets import token_bytes
 
 import trio
 
@@ -33,19 +33,20 @@ from seeder.daemon.parts import (
 from seeder.daemon.placement import Placement
 from seeder.daemon.public_address import PublicAddress
 from seeder.daemon.restraint import Restraint
+from seeder.daemon.secret_files import Secrets
 from seeder.daemon.sharing import (
     clock_of,
     time_of,
 )
 from seeder.daemon.sidecars import Sidecars
 from seeder.daemon.warming import Warmer
-from seeder.gateway.access import Keyring, ReadKey
+from seeder.gateway.access import Keyring
 from seeder.gateway.certificates import LiveCertificate
 from seeder.gateway.clients import Clients
 from seeder.gateway.datagrams import TrackerDatagrams
 from seeder.gateway.downloads import Downloads
 from seeder.gateway.links import Links, announce_url
-from seeder.gateway.routes import public_routes
+from seeder.gateway.routes import PublicRoutes, public_routes
 from seeder.ledger.spending import prices_of
 from seeder.net.passes import Passes
 from seeder.peer.hub import Hub
@@ -54,8 +55,6 @@ from seeder.publish.publisher import Publisher
 from seeder.torrent.info import InfoHash
 from seeder.tracker.datagrams import ConnectionIds
 from seeder.upload.uploads import Uploads
-
-NO_TOKENS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -207,53 +206,69 @@ def _links(ground: Ground, certificate: LiveCertificate | None) -> Links:
     return Links.of(config, announce, udp_port=udp_port)
 
 
+def _meet(
+    ground: Ground, placement: Placement, ids: ConnectionIds, overview: Overview
+) -> Fellows | None:
+    """Return what goes by the other nodes; None for a node by itself."""
+    cluster, split = ground.foundation.cluster, ground.foundation.split
+    if cluster is None or split is None:
+        return None
+    fellows = Fellows(cluster, split, placement, ground.swarms, ids)
+    fellows.summary = lambda: overview.node_summary().document()
+    return fellows
+
+
+def _answer_by_http(
+    ground: Ground, givers: _Givers, keyring: Keyring, links: Links
+) -> PublicRoutes:
+    """Return the pages of the public listeners."""
+    return public_routes(
+        ground.config,
+        ground.catalog,
+        ground.swarms,
+        keyring,
+        clients=givers.clients,
+        links=links,
+        uploads=givers.uploads,
+        downloads=givers.downloads,
+        url_of=givers.placement.url_of,
+        issuer=ground.issuer,
+    )
+
+
 def _make_node(
     ground: Ground,
     givers: _Givers,
     publishing: _Publishing,
     links: Links,
     *,
-    keys: Sequence[ReadKey],
-    token: str | None,
+    secrets: Secrets,
     certificate: LiveCertificate | None,
 ) -> Node:
     """Return the node: all that was opened, and who answers for it."""
     config, listeners = ground.config, ground.listeners
     foundation, swarms = ground.foundation, ground.swarms
     overview = _open_overview(ground, givers, publishing, certificate)
-    clients, uploads, keyring = givers.clients, givers.uploads, Keyring(keys)
-    ids, fellows = ConnectionIds(secrets.token_bytes(32)), None
-    if foundation.cluster is not None and foundation.split is not None:
-        fellows = Fellows(foundation.cluster, foundation.split, givers.placement, swarms, ids)
-        fellows.summary = lambda: overview.node_summary().document()
+    clients, keyring = givers.clients, Keyring(secrets.keys)
+    ids = ConnectionIds(token_bytes(32))
+    fellows = _meet(ground, givers.placement, ids, overview)
     return Node(
         config=config,
         foundation=foundation,
         catalog=ground.catalog,
         swarms=swarms,
-        uploads=uploads,
+        uploads=givers.uploads,
         downloads=givers.downloads,
         hub=givers.hub,
         publisher=publishing.publisher,
         additions=publishing.additions,
         keyring=keyring,
-        public=public_routes(
-            config,
-            ground.catalog,
-            swarms,
-            keyring,
-            clients=clients,
-            links=links,
-            uploads=uploads,
-            downloads=givers.downloads,
-            url_of=givers.placement.url_of,
-            issuer=ground.issuer,
-        ),
+        public=_answer_by_http(ground, givers, keyring, links),
         datagrams=TrackerDatagrams(
             swarms,
             clients,
             ids,
-            uploads.overhead,
+            givers.uploads.overhead,
             trio.current_time,
             ids_clock=trio.current_time if fellows is None else time_of(foundation),
         ),
@@ -262,7 +277,7 @@ def _make_node(
         doorway=givers.doorway,
         bans=ground.bans,
         token_door=TokenDoor(
-            token,
+            secrets.token,
             config.admin.hosts,
             lambda request: clients.addresses(request)[0],
             trio.current_time,
@@ -287,16 +302,13 @@ def _make_node(
 async def open_node(
     config: Config,
     listeners: Listeners,
-    keys: Sequence[ReadKey],
+    secrets: Secrets,
     certificate: LiveCertificate | None = None,
     *,
-    tokens: Mapping[str, str] = NO_TOKENS,
-    token: str | None = None,
     configured_in: str,
 ) -> AsyncIterator[Node]:
     """Build a node, and run its foundation and its publisher for the length of the block.
 
-    `tokens` are those of the webhooks, by name, `token` that of the control API, and
     `configured_in` is what the configuration is called. StorageError. The block runs what serves
     (see `seeder.daemon.run`), which so stops first.
     """
@@ -304,10 +316,10 @@ async def open_node(
         givers = _open_givers(ground)
         links = _links(ground, certificate)
         publishing = _open_publishing(
-            ground, givers, links, tokens=tokens, configured_in=configured_in
+            ground, givers, links, tokens=secrets.tokens, configured_in=configured_in
         )
         node = _make_node(
-            ground, givers, publishing, links, keys=keys, token=token, certificate=certificate
+            ground, givers, publishing, links, secrets=secrets, certificate=certificate
         )
         if certificate is not None:
             certificate.changed = node.follow_certificate

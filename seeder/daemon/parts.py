@@ -32,7 +32,8 @@ from seeder.torrent.info import InfoHash
 from seeder.torrent.torrent import Torrent
 from seeder.tracker.holders import Holders
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from seeder.upload.plans import SuperSeeds
 from seeder.upload.uploads import Uploads
 

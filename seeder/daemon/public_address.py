@@ -20,7 +20,8 @@ from seeder.net.addresses import (
 )
 from seeder.net.guards import Lapses
 from seeder.net.sockets import packed_address
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 
 _LOG = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,9 @@ from seeder.config.load import load, source_name
 from seeder.config.node import AdminSettings
 from seeder.config.public import GatewaySettings, TrackerSettings
 from seeder.config.sections import Config
-from seeder.control.tokens import read_token
 from seeder.daemon.node import Node
+from seeder.daemon.secret_files import Secrets, read_secrets
 from seeder.errors import ConfigError, SeederError
-from seeder.events.tokens import read_tokens
-from seeder.gateway.access import ReadKey
-from seeder.gateway.keys import read_keys
 from seeder.ledger.spending import prices_of
 from seeder.net.groups import Groups
 
@@ -78,10 +75,7 @@ class _Read:
     """What a reload has read."""
 
     config: Config
-    keys: Sequence[ReadKey]
-    tokens: Mapping[str, str]
-    """Of the webhooks, by name."""
-    token: str | None
+    secrets: Secrets
     served: Config
     """The running configuration with the live keys of [peer] and [tracker]."""
     announce: str
@@ -113,9 +107,7 @@ def _load(running: Config, path: Path | None, instance: str | None) -> Config:
 async def _read(node: Node, path: Path | None, instance: str | None) -> _Read:
     """Read the configuration and its secrets; ConfigError."""
     config = await trio.to_thread.run_sync(_load, node.config, path, instance)
-    keys = await trio.to_thread.run_sync(read_keys, config.gateway)
-    tokens = await trio.to_thread.run_sync(read_tokens, config.events)
-    token = await trio.to_thread.run_sync(read_token, config.admin)
+    secrets = await trio.to_thread.run_sync(read_secrets, config)
     wanted = {each.origin for each in config.objects} | {each.origin for each in config.events}
     missing = wanted - node.foundation.origins.keys()
     if missing:
@@ -125,7 +117,7 @@ async def _read(node: Node, path: Path | None, instance: str | None) -> _Read:
     peer = node.config.peer.model_copy(update=live)
     tracker = _tracker(node.config.tracker, config.tracker)
     served = node.config.model_copy(update={"peer": peer, "tracker": tracker})
-    return _Read(config, keys, tokens, token, served, _announce_url(node, config, served))
+    return _Read(config, secrets, served, _announce_url(node, config, served))
 
 
 async def _reload(node: Node, path: Path | None, instance: str | None) -> ReloadReport:
@@ -135,58 +127,67 @@ async def _reload(node: Node, path: Path | None, instance: str | None) -> Reload
         why = "; ".join(error.problems)
         _LOG.error("not reloaded, the old configuration stays in force: %s", why)
         return ReloadReport(time.time(), "refused", why, errors=error.problems)
-    config, served, announce = read.config, read.served, read.announce
-    peer, tracker = served.peer, served.tracker
+    config, before = read.config, node.config
     name = source_name(path)
     outcome: ReloadOutcome = "ok"
     reason = None
-    fixed = tuple(_fixed(node.config, config))
+    fixed = tuple(_fixed(before, config))
     if fixed:
         changed = ", ".join(fixed)
         _LOG.warning("%s changed in %s: that takes effect at the next start", changed, name)
         outcome, reason = "partial", f"{changed}: takes effect at the next start"
-    if node.certificate is not None and tracker.tls:
-        fault = await node.certificate.take_up(tracker)
+    if node.certificate is not None and read.served.tracker.tls:
+        fault = await node.certificate.take_up(read.served.tracker)
         if fault is not None:
             outcome, reason = "partial", fault
-    gateway = _gateway(node.config.gateway, config.gateway)
-    admin = _admin(node.config.admin, config.admin)
-    node.token_door.replace(read.token)
-    await node.doorway.follow(config)
-    node.restraint.change(config)
-    node.overview.prices = prices_of(config)
-    node.uploads.change(node.descriptors.fit(peer))
-    node.public_address.change(peer.public_address)
-    with suppress(ConfigError):
-        announce = node.announce_url(served)  # the certificate may have another name now
-    if node.links.follow(served, announce):
-        _LOG.info("torrents name %s from now on", announce)
-    node.keyring.replace(read.keys)
-    await _regroup(node, config)
+    await _take_up(node, read)
     try:
         await node.additions.apply(config.objects)
     except SeederError as error:
         _LOG.error("not all objects of %s are taken up: %s", name, error)
         outcome, reason = "partial", f"not all objects are taken up: {error}"
-    node.events.apply(config.events, read.tokens)
-    before = node.config
-    node.config = before.model_copy(
+    node.events.apply(config.events, read.secrets.tokens)
+    node.config = _in_force(before, read)
+    _LOG.info("reloaded: %s", await node.overview.summary())
+    changed_keys = tuple(_differing(before, node.config))
+    return ReloadReport(time.time(), outcome, reason, changed=changed_keys, restart=fixed)
+
+
+async def _take_up(node: Node, read: _Read) -> None:
+    """Have what serves go by what was read: all but the objects and the sources of events."""
+    config, served, peer = read.config, read.served, read.served.peer
+    node.token_door.replace(read.secrets.token)
+    await node.doorway.follow(config)
+    node.restraint.change(config)
+    node.overview.prices = prices_of(config)
+    node.uploads.change(node.descriptors.fit(peer))
+    node.public_address.change(peer.public_address)
+    announce = read.announce
+    with suppress(ConfigError):
+        announce = node.announce_url(served)  # the certificate may have another name now
+    if node.links.follow(served, announce):
+        _LOG.info("torrents name %s from now on", announce)
+    node.keyring.replace(read.secrets.keys)
+    await _regroup(node, config)
+
+
+def _in_force(before: Config, read: _Read) -> Config:
+    """Return what is in force after the reload: what only a start takes up is as it was."""
+    config = read.config
+    return before.model_copy(
         update={
             "watch": config.watch,
             "objects": config.objects,
             "events": config.events,
-            "peer": peer,
-            "tracker": tracker,
-            "gateway": gateway,
-            "admin": admin,
+            "peer": read.served.peer,
+            "tracker": read.served.tracker,
+            "gateway": _gateway(before.gateway, config.gateway),
+            "admin": _admin(before.admin, config.admin),
             "budget": config.budget,
             "savings": config.savings,
             "log": config.log,
         }
     )
-    _LOG.info("reloaded: %s", await node.overview.summary())
-    changed_keys = tuple(_differing(before, node.config))
-    return ReloadReport(time.time(), outcome, reason, changed=changed_keys, restart=fixed)
 
 
 async def _regroup(node: Node, wanted: Config) -> None:

@@ -7,7 +7,7 @@ shielded from a cancel of the whole and stops after it; the ledger stops last, w
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,6 @@ import trio
 from seeder.config.advice import advise
 from seeder.config.load import doubt_instances, source_name
 from seeder.config.sections import Config
-from seeder.control.tokens import read_token
 from seeder.daemon.control import NodeControl
 from seeder.daemon.crashes import Crashes
 from seeder.daemon.descriptors import raise_limit
@@ -30,6 +29,7 @@ from seeder.daemon.opening import open_node
 from seeder.daemon.progress import tell_progress
 from seeder.daemon.reloading import Reloader
 from seeder.daemon.scrubbing import scrub
+from seeder.daemon.secret_files import read_secrets
 from seeder.daemon.systemd import (
     LONGEST_START,
     LONGEST_STOP,
@@ -38,10 +38,8 @@ from seeder.daemon.systemd import (
     watchdog_interval,
 )
 from seeder.daemon.watching import EVERY, FileWatch
-from seeder.events.tokens import read_tokens
 from seeder.gateway.announces import TRACKER_PAGES
 from seeder.gateway.certificates import LiveCertificate, doubts
-from seeder.gateway.keys import read_keys
 from seeder.http.connection import ServerLimits
 from seeder.http.server import serve as serve_web
 from seeder.net.guards import Lapses
@@ -74,20 +72,13 @@ async def serve(
     reloader = reloader or Reloader(FileWatch(None), None, notifier, lambda _: None)
     for line in advise(config):
         _LOG.warning("%s", line)
-    keys, tokens = read_keys(config.gateway), read_tokens(config.events)
-    token = read_token(config.admin)
+    secrets = read_secrets(config)
     certificate = LiveCertificate(config.tracker) if config.tracker.tls else None
     listeners = open_listeners(config, activated or {})
     try:
         async with (
             open_node(
-                config,
-                listeners,
-                keys,
-                certificate,
-                tokens=tokens,
-                token=token,
-                configured_in=reloader.source,
+                config, listeners, secrets, certificate, configured_in=reloader.source
             ) as node,
             trio.open_nursery() as serving,
         ):
@@ -96,18 +87,7 @@ async def serve(
                 for line in doubts(config, certificate.current, node.links.announce):
                     _LOG.warning("%s", line)
                 serving.start_soon(certificate.run)
-            for service in (
-                node.events.run,
-                node.sidecars.run,
-                node.warmer.run,
-                node.overview.pulse.run,
-                partial(_expire, node),
-                partial(tell_progress, node.overview),
-                partial(_keep_to_budget, node),
-                partial(scrub, node.catalog, node.foundation.cache),
-                partial(_tell_status, node, notifier),
-                partial(_feed_watchdog, notifier),
-            ):
+            for service in _services(node, notifier):
                 serving.start_soon(service)
             # If we were cancelled meanwhile, the listeners are closed already.
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -118,6 +98,22 @@ async def serve(
             task_status.started(node)
     finally:
         listeners.close()
+
+
+def _services(node: Node, notifier: Notifier) -> Iterable[Callable[[], Awaitable[None]]]:
+    """Return what goes on beside the doors."""
+    return (
+        node.events.run,
+        node.sidecars.run,
+        node.warmer.run,
+        node.overview.pulse.run,
+        partial(_expire, node),
+        partial(tell_progress, node.overview),
+        partial(_keep_to_budget, node),
+        partial(scrub, node.catalog, node.foundation.cache),
+        partial(_tell_status, node, notifier),
+        partial(_feed_watchdog, notifier),
+    )
 
 
 async def _let_in(

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 import trio
 
@@ -112,6 +113,21 @@ class _Climb:
         self.progress(done, size)
 
 
+def _give_up(climb: _Climb) -> NoReturn:
+    """Raise why no rung has led to metainfo: one that got no answer, or all that were refused."""
+    ref, settings = climb.pinned.ref, climb.settings
+    if climb.left:
+        # It may have metainfo all the same: the next round asks again.
+        missed, why_left = climb.left.popitem()
+        text = f"{why_left}; metainfo from {missed} is needed here"
+        raise type(why_left)(text) from why_left
+    why = "; ".join(f"{rung}: {reason}" for rung, reason in climb.record.refused.items())
+    raise MetainfoError(
+        f"{ref}: no metainfo from {', '.join(settings.metainfo)}"
+        f'{f" ({why})" if why else ""}; add "build" to its metainfo list'
+    )
+
+
 class Ladder:
     """Gets metainfo for the objects of one origin; what is under way is noted below `builds`."""
 
@@ -146,16 +162,9 @@ class Ladder:
             )
             record.info, record.rung = torrent.info, torrent.rung
             return torrent
-        if settings.torrent_file is not None:
-            try:
-                metainfo = await self._from_file(settings.torrent_file)
-                tree = await self._verifier.verify(pinned, metainfo, settings, meter, progress)
-            except MetainfoError as error:
-                raise MetainfoError(
-                    f"{pinned.ref}: torrent_file {settings.torrent_file} doesn't fit: {error}"
-                ) from error
-            return self._found(record, "torrent_file", metainfo.info, tree)
         climb = _Climb(record, settings, meter, progress, former, pinned.size)
+        if settings.torrent_file is not None:
+            return await self._take_file(climb, settings.torrent_file)
         for rung in settings.metainfo:
             if rung in record.refused:
                 continue
@@ -165,17 +174,7 @@ class Ladder:
             found = None if asked is None else await self._take(climb, rung, asked)
             if found is not None:
                 return found
-        left = climb.left
-        if left:
-            # It may have metainfo all the same: the next round asks again.
-            missed, why_left = left.popitem()
-            text = f"{why_left}; metainfo from {missed} is needed here"
-            raise type(why_left)(text) from why_left
-        why = "; ".join(f"{rung}: {reason}" for rung, reason in record.refused.items())
-        raise MetainfoError(
-            f"{pinned.ref}: no metainfo from {', '.join(settings.metainfo)}"
-            f'{f" ({why})" if why else ""}; add "build" to its metainfo list'
-        )
+        _give_up(climb)
 
     def _found(self, record: Record, rung: str, info: Info, tree: TreeFile | None) -> Torrent:
         record.info, record.rung, record.tree = info, rung, tree
@@ -271,6 +270,20 @@ class Ladder:
         return await self._verifier.verify(
             climb.pinned, metainfo, settings, climb.meter, climb.progress
         )
+
+    async def _take_file(self, climb: _Climb, path: Path) -> Torrent:
+        """Return a torrent of the operator's own file; MetainfoError, StorageError, OriginError."""
+        pinned = climb.pinned
+        try:
+            metainfo = await self._from_file(path)
+            tree = await self._verifier.verify(
+                pinned, metainfo, climb.settings, climb.meter, climb.progress
+            )
+        except MetainfoError as error:
+            raise MetainfoError(
+                f"{pinned.ref}: torrent_file {path} doesn't fit: {error}"
+            ) from error
+        return self._found(climb.record, "torrent_file", metainfo.info, tree)
 
     async def _from_file(self, path: Path) -> Metainfo:
         try:

@@ -40,6 +40,7 @@ from seeder.publish.timetable import Timetable
 from seeder.s3.listing import Listed, suspicion
 from seeder.torrent.info import Outline
 from seeder.torrent.objects import (
+    PinnedObject,
     described_by,
     may_be_equal,
     same_state,
@@ -319,57 +320,79 @@ class Keeper(Rounds):
         if self._unread is not None:
             await self._read_record()
         await self._current.replacing.pause()
+        pinned = await self._ask()
+        self._serving.rule_out(publication, pinned)
+        torrent = publication.torrent
+        if torrent is not None and same_state(torrent.pinned, pinned):
+            if await self._settle(torrent, pinned):
+                return
+        elif (
+            torrent is not None
+            and not still_there(torrent.pinned, pinned)
+            and await self._let_go(torrent, pinned)
+        ):
+            return
+        self._serving.look_at(publication, pinned)
+        await self._metainfo.acquire(pinned)
+
+    async def _ask(self) -> PinnedObject:
+        """Return the object as S3 has it; OriginError."""
+        wanted, publication = self.wanted, self.publication
         try:
-            wanted = self.wanted
-            pinned = await self._maker.look(
+            return await self._maker.look(
                 publication.ref, wanted.settings, wanted.listed, publication.pinned
             )
         except ObjectMissing as error:
             if self.wanted.listed is None:
                 raise
             raise ObjectMissing(f"{error}{suspicion(publication.ref.key)}") from error
-        self._serving.rule_out(publication, pinned)
-        torrent = publication.torrent
-        if torrent is not None and same_state(torrent.pinned, pinned):
-            self._metainfo.record = self._current.record or self._metainfo.record
-            self._current.release(torrent)
-            # What is told of the object may have changed; its bytes haven't.
-            publication.pinned = described_by(torrent.pinned, pinned)
-            record = self._metainfo.record
-            if record is not None and not told_alike(record.pinned, pinned):
-                await self._maker.describe(record, pinned)
-                if publication.torrent is not torrent:
-                    return
-            if self._metainfo.anew:
-                await self._metainfo.rehash(torrent, pinned)
-                return
-            if self._current.doubts:
-                await self._metainfo.look_again(torrent, pinned)
-            elif publication.state is State.FAULTY and not self._reads_fail:
-                publication.settle(State.SERVING)
-                _LOG.info("%s: S3 gives it right again", publication.ref)
-            if publication.state is not State.DUPLICATE:
-                return
-        elif torrent is not None and not still_there(torrent.pinned, pinned):
-            if self._current.is_live and may_be_equal(torrent.pinned, pinned):
-                is_held = self._current.replacing.is_open
-                self._current.replacing.hold(torrent, pinned)
-                if self._current.replacing.knows(pinned):
-                    if await self._current.return_to(torrent, pinned):
-                        self._metainfo.record = self._current.record
-                    return
-                if not is_held:
-                    _LOG.info(
-                        "%s: it has another ETag; until its new hashes are known, its torrent is"
-                        " served from the cache",
-                        publication.ref,
-                    )
-            else:
-                reason = replaced(torrent)
-                self._current.retire(reason)
-                _LOG.info("%s: %s", publication.ref, reason)
-        self._serving.look_at(publication, pinned)
-        await self._metainfo.acquire(pinned)
+
+    async def _settle(self, torrent: Torrent, pinned: PinnedObject) -> bool:
+        """Go on with the torrent of an object that is as it was; return whether that was all."""
+        publication = self.publication
+        self._metainfo.record = self._current.record or self._metainfo.record
+        self._current.release(torrent)
+        # What is told of the object may have changed; its bytes haven't.
+        publication.pinned = described_by(torrent.pinned, pinned)
+        record = self._metainfo.record
+        if record is not None and not told_alike(record.pinned, pinned):
+            await self._maker.describe(record, pinned)
+            if publication.torrent is not torrent:
+                return True
+        if self._metainfo.anew:
+            await self._metainfo.rehash(torrent, pinned)
+            return True
+        if self._current.doubts:
+            await self._metainfo.look_again(torrent, pinned)
+        elif publication.state is State.FAULTY and not self._reads_fail:
+            publication.settle(State.SERVING)
+            _LOG.info("%s: S3 gives it right again", publication.ref)
+        return publication.state is not State.DUPLICATE
+
+    async def _let_go(self, torrent: Torrent, pinned: PinnedObject) -> bool:
+        """Stop reading for the torrent of an object that has changed, or end it.
+
+        Return whether the object has come back to a state whose hashes are known.
+        """
+        publication, current = self.publication, self._current
+        if not (current.is_live and may_be_equal(torrent.pinned, pinned)):
+            reason = replaced(torrent)
+            current.retire(reason)
+            _LOG.info("%s: %s", publication.ref, reason)
+            return False
+        is_held = current.replacing.is_open
+        current.replacing.hold(torrent, pinned)
+        if current.replacing.knows(pinned):
+            if await current.return_to(torrent, pinned):
+                self._metainfo.record = current.record
+            return True
+        if not is_held:
+            _LOG.info(
+                "%s: it has another ETag; until its new hashes are known, its torrent is"
+                " served from the cache",
+                publication.ref,
+            )
+        return False
 
     # -- what a round ends in
 

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple, Protocol
 
 from seeder.errors import AnnounceError
-from seeder.net.addresses import V4_ENDPOINT, Scope, compact_endpoint, scope_of
+from seeder.net.addresses import compact_endpoint
 from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceReply, AnnounceRequest, ScrapeCounts
@@ -22,7 +20,8 @@ from seeder.tracker.passkeys import Passkey
 from seeder.tracker.past import PastRoom
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.rooms import Room
-from seeder.tracker.saved import Counted
+from seeder.tracker.saved import Counted, SavedSwarm
+from seeder.tracker.seeders import NamedSeeder, OwnSeeder
 from seeder.tracker.sessions import session_name
 from seeder.tracker.shared import make_claims
 from seeder.tracker.swarm import Swarm
@@ -45,54 +44,6 @@ _AT_AN_ANNOUNCE = 10
 """Past sessions of closed swarms let go at one announce."""
 NOTHING = Counted()
 _new = tuple.__new__
-
-
-class OwnSeeder(NamedTuple):
-    """Where our own seeder is reached; handouts name it though it never announces."""
-
-    port: int
-    """Where it listens on IPv4; 0 where it doesn't."""
-    endpoints: tuple[bytes, ...] = ()
-    """Compact endpoints that the operator configured, at most one of each family. Of a family that
-    has none, a client is told the address that it reached."""
-    port_v6: int | None = None
-    """Where it listens on IPv6; None is the same port."""
-
-    def reached_at(self, local: bytes | None, client: bytes) -> tuple[bytes, ...]:
-        """Return our endpoints for a `client` that came to the address `local` (None: unknown).
-
-        A private address of ours (behind NAT, in a container) is told only to clients that have
-        such an address, too.
-        """
-        if local is None:
-            return self.endpoints
-        scope, endpoints = _reached_at(self, local)
-        if scope is _EVERYWHERE or scope is scope_of(client):
-            return endpoints
-        return self.endpoints
-
-
-_EVERYWHERE = Scope.EVERYWHERE
-"""To find a member of an enum takes long in Python 3.11."""
-
-
-@lru_cache(maxsize=64)
-def _reached_at(seeder: OwnSeeder, local: bytes) -> tuple[Scope, tuple[bytes, ...]]:
-    """Return the endpoints of a seeder that was reached at an address, and who is told them."""
-    length = len(local) + 2
-    for endpoint in seeder.endpoints:
-        if len(endpoint) == length:
-            return _EVERYWHERE, seeder.endpoints
-    port = seeder.port if length == V4_ENDPOINT or seeder.port_v6 is None else seeder.port_v6
-    if not port:
-        return _EVERYWHERE, seeder.endpoints
-    return scope_of(local), (*seeder.endpoints, compact_endpoint(local, port))
-
-
-class NamedSeeder(Protocol):
-    """A seeder that handouts name: our own, or another node's."""
-
-    def reached_at(self, local: bytes | None, client: bytes) -> tuple[bytes, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,23 +124,36 @@ class Swarms(KeptSwarms):
         self._closed.pop(info_hash, None)
         if alias is not None:
             self._aliases[alias] = info_hash
-        if info_hash in self._swarms:
-            self.guard(info_hash, private=private)
-            return
+        saved = None
         if info_hash in self._resting:
-            swarm, _ = self._resting.pop(info_hash)
-            self._swarms[info_hash] = swarm
-            if swarm.claims.account is not claims:
-                swarm.claims.rebook(claims, counted)
-            self.guard(info_hash, private=private)
-            return
+            self._go_on(info_hash, claims, counted)
+        elif info_hash not in self._swarms:
+            saved = self._saved.pop(info_hash, None)
+            swarm = self._swarms[info_hash] = self._new_swarm(info_hash, size, claims, counted)
+            if saved is not None:
+                _restore(swarm, saved, private=private)
+        self.guard(info_hash, private=private)
+        members = self._swarms[info_hash].members
+        if members is not None and saved is not None:
+            members.adopt(saved.members)
+
+    def _go_on(self, info_hash: InfoHash, claims: ClaimCounter, counted: Counted) -> None:
+        """Take up a swarm that rests."""
+        swarm, _ = self._resting.pop(info_hash)
+        self._swarms[info_hash] = swarm
+        if swarm.claims.account is not claims:
+            swarm.claims.rebook(claims, counted)
+
+    def _new_swarm(
+        self, info_hash: InfoHash, size: int, claims: ClaimCounter, counted: Counted
+    ) -> Swarm:
+        """Return a swarm without peers, of which other nodes hear."""
         policy, visits, journal = self.policy, self._visits, self.journal
-        belief = Belief(info_hash, visits, policy.peers_per_address)
         news = None if journal is None else SwarmNews(journal, info_hash)
         account = make_claims(
             size,
             claims,
-            belief=belief,
+            belief=Belief(info_hash, visits, policy.peers_per_address),
             memory=policy.expiry,
             room=self._past,
             counted=counted,
@@ -207,27 +171,9 @@ class Swarms(KeptSwarms):
         )
         if journal is not None:
             journal.open(info_hash)
-        self._swarms[info_hash] = swarm
         account.count_by_group(None if self._groups is None else self._by_group)
         swarm.completed = counted.completed
-        saved = self._saved.pop(info_hash, None)
-        if saved is not None:
-            swarm.completed = max(counted.completed, saved.counted.completed)
-            account.adopt(saved.sessions, saved.counted)
-            # Peers may have announced while they were being saved.
-            peers = saved.peers
-            if private:
-                members = {member.endpoint for member in saved.members}
-                peers = [peer for peer in peers if peer.endpoint in members]
-            swarm.adopt(sorted(peers, key=lambda peer: peer.seen))
-            if swarm.news is not None:
-                swarm.news.tell_again(swarm.endpoints(), saved.gone)
-                swarm.news.owe_again(saved.owed, saved.owed_bytes)
-            if swarm.shared is not None:
-                swarm.shared.adopt_downloads(saved.downloads)
-        self.guard(info_hash, private=private)
-        if swarm.members is not None and saved is not None:
-            swarm.members.adopt(saved.members)
+        return swarm
 
     def rebook(self, info_hash: InfoHash, claims: ClaimCounter, counted: Counted) -> None:
         """Have what a swarm's peers claim from now on go to other `claims`."""
@@ -404,3 +350,20 @@ def _waits_for_peers(request: AnnounceRequest) -> bool:
     """Tell whether a client would dial peers if it heard of any."""
     event = request.event
     return request.left != 0 and request.numwant != 0 and not (event.stops or event.pauses)
+
+
+def _restore(swarm: Swarm, saved: SavedSwarm, *, private: bool) -> None:
+    """Give a new swarm what was saved of it, but for its members."""
+    swarm.completed = max(swarm.completed, saved.counted.completed)
+    swarm.claims.adopt(saved.sessions, saved.counted)
+    # Peers may have announced while they were being saved.
+    peers = saved.peers
+    if private:
+        members = {member.endpoint for member in saved.members}
+        peers = [peer for peer in peers if peer.endpoint in members]
+    swarm.adopt(sorted(peers, key=lambda peer: peer.seen))
+    if swarm.news is not None:
+        swarm.news.tell_again(swarm.endpoints(), saved.gone)
+        swarm.news.owe_again(saved.owed, saved.owed_bytes)
+    if swarm.shared is not None:
+        swarm.shared.adopt_downloads(saved.downloads)

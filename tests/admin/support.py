@@ -28,7 +28,8 @@ from seeder.s3.operations import OPERATIONS, OriginStatistics
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from seeder.tracker.tallies import TrackerTallies
 from tests.events.support import Ears, feed_of
 

@@ -14,7 +14,8 @@ from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.torrent.publications import Publication, State
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 
 MANY = 10_000
 

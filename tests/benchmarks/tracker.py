@@ -24,7 +24,8 @@ from pathlib import Path
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from seeder.units import parse_size
 from tests.benchmarks.load import Load, Target, run_load
 from tests.benchmarks.seeding import depth_for

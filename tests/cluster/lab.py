@@ -23,7 +23,8 @@ from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceReply, AnnounceRequest
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import Counted
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from tests.tracker.announcing import Ledger
 
 MICRO = 1_000_000

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from seeder.cluster.split import FarSeeder, NodeCard, Split
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.objects import ObjectRef
-from seeder.tracker.swarms import OwnSeeder
+from seeder.tracker.seeders import OwnSeeder
 from tests.tracker.announcing import packed
 
 REFS = [ObjectRef("default", "quotes", f"key-{number}") for number in range(200)]

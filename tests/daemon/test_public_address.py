@@ -13,7 +13,8 @@ from seeder.daemon.public_address import PublicAddress
 from seeder.gateway.links import Links
 from seeder.net.addresses import HostPort, compact_endpoint
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from tests.tracker.announcing import packed
 
 NAME = HostPort("seed.example.org", 6881)

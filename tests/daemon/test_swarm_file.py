@@ -19,7 +19,8 @@ from seeder.net import slices
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceRequest
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from seeder.units import MIB
 from tests.support.disks import DAMAGE, NOT_FILES, failing_disk
 

@@ -24,7 +24,8 @@ from seeder.torrent.torrent import Torrent
 from seeder.tracker.announce import ScrapeCounts
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.register import Register
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from seeder.units import MIB
 from tests.gateway.support import make_routes, objects_of
 from tests.http.serving import Reply, ask, get, serving

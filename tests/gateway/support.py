@@ -38,7 +38,8 @@ from seeder.torrent.publications import Publication
 from seeder.torrent.torrent import Torrent
 from seeder.tracker.announce import ScrapeCounts
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from tests.support.passkeys import Keys
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger
 

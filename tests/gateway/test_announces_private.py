@@ -9,7 +9,8 @@ from seeder.net.buckets import AddressLimiter
 from seeder.tracker.holders import Holders
 from seeder.tracker.passkeys import PasskeySigner
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from tests.gateway.asking import ANNOUNCE, TRANSACTION, Server
 from tests.gateway.support import AnyObjects, Public, make_routes
 from tests.support.passkeys import NOON, SECRET, Keys

@@ -19,7 +19,8 @@ from seeder.torrent.objects import Description, ObjectRef, PinnedBundle, PinnedO
 from seeder.torrent.publications import Publication, State
 from seeder.torrent.torrent import Torrent
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from tests.gateway.signing import KEY_ID, NOW, SECRET, signed, url_of
 from tests.gateway.steps import StepsOf
 from tests.gateway.support import (

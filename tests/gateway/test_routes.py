@@ -23,7 +23,8 @@ from seeder.net.doors import Door, NetworkRules
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import LEAST_WAIT
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from seeder.tracker.tallies import ANNOUNCE_OUTCOMES, EVENTS, UNREAD
 from tests.gateway.support import (
     ENTRY,

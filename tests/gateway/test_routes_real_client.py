@@ -12,7 +12,8 @@ import trio
 from seeder.net.buckets import AddressLimiter
 from seeder.tracker.announce import LEAST_WAIT
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from tests.gateway.support import AnyObjects, make_routes
 from tests.http.serving import PATIENCE, serving
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger

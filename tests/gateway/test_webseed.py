@@ -34,7 +34,8 @@ from seeder.torrent.objects import Description, ObjectRef, PinnedObject
 from seeder.torrent.publications import Publication
 from seeder.torrent.torrent import Torrent
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from seeder.units import KIB, MIB
 from seeder.upload.feed import MOST_BYTES_OF_PEER
 from tests.gateway.seeding import PATH, Seed, seeding

@@ -37,7 +37,8 @@ from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceReply, AnnounceRequest
 from seeder.tracker.datagrams import ConnectionIds
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from tests.gateway.support import AnyObjects, make_routes
 from tests.tracker.announcing import Ledger
 

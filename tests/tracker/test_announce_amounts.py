@@ -17,7 +17,8 @@ from seeder.tracker.journal import Journal
 from seeder.tracker.members import Members
 from seeder.tracker.passkeys import Passkey
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from seeder.tracker.told import SharedPeer
 from tests.tracker.announcing import HASH, LOCAL, OWN_PORT, SIZE, Ledger, packed, peer_id
 

@@ -15,7 +15,8 @@ from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceReques
 from seeder.tracker.claims import Claims
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import Counted, SwarmRow
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from tests.tracker.announcing import HASH, LOCAL, OWN_PORT, SIZE, Ledger, packed
 
 ADDRESSES = ["192.0.2.1", "192.0.2.2", "198.51.100.1", "10.0.0.1", "2001:db8::1", "2001:db8:1::1"]

@@ -12,7 +12,8 @@ from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from tests.tracker.announcing import HASH, LOCAL, OWN_PORT, SIZE, Ledger, Tracker, cut, packed
 
 STARTED, NONE, STOPPED = AnnounceEvent.STARTED, AnnounceEvent.NONE, AnnounceEvent.STOPPED

@@ -18,8 +18,9 @@ from seeder.tracker.handout import PEERS_FOR_ONE_OTHER, OwnPlace, Stand
 from seeder.tracker.neighbours import StrangerLimits
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import Counted
+from seeder.tracker.seeders import OwnSeeder
 from seeder.tracker.swarm import HANDOUT_GAP
-from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
+from seeder.tracker.swarms import Swarms, SwarmStatistics
 from seeder.units import DAY
 from tests.tracker.announcing import HASH, LOCAL, OWN, OWN_PORT, SIZE, Ledger, cut, packed
 

@@ -12,7 +12,8 @@ from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest, ScrapeCounts
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import Cell, Counted, SwarmRow
-from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms, SwarmStatistics
 from tests.tracker.announcing import (
     HASH,
     LOCAL,

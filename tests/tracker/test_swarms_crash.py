@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from seeder.tracker.announce import AnnounceEvent
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import ROW_ENTRIES, Counted, SwarmRow
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger, Tracker
 
 NAMES = "abcd"

@@ -11,7 +11,8 @@ from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest
 from seeder.tracker.handout import OwnPlace
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from tests.tracker.announcing import LOCAL, OWN, OWN_PORT, SIZE, Ledger, packed
 
 HASHES = [InfoHash(bytes([65 + number]) * 20) for number in range(6)]

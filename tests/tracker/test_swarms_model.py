@@ -19,8 +19,9 @@ from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceReques
 from seeder.tracker.handout import OwnPlace
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import Counted
+from seeder.tracker.seeders import OwnSeeder
 from seeder.tracker.swarm import HANDOUT_GAP
-from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
+from seeder.tracker.swarms import Swarms, SwarmStatistics
 from tests.tracker import machine
 from tests.tracker.announcing import LOCAL, OWN, OWN_PORT, Ledger, packed
 from tests.tracker.machine import SwarmMachine

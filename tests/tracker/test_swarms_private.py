@@ -13,7 +13,8 @@ from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.journal import Journal
 from seeder.tracker.policy import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.seeders import OwnSeeder
+from seeder.tracker.swarms import Swarms
 from seeder.tracker.told import SharedPeer
 from tests.support.passkeys import DAY, NOON, Keys
 from tests.tracker.announcing import HASH, LOCAL, OWN, OWN_PORT, SIZE, Ledger, cut, packed, peer_id
