@@ -338,20 +338,41 @@ def duplicate_public_class_names(sources: Sources | None = None) -> list[str]:
     return _duplicates(sources, lambda name: not _UPPER.fullmatch(name))
 
 
-def duplicate_public_constants(sources: Sources | None = None) -> list[str]:
-    """Return each public constant's name that several modules define, with the modules."""
-    return _duplicates(sources, lambda name: _UPPER.fullmatch(name) is not None)
+def ambiguous_constants(sources: Sources | None = None) -> list[str]:
+    """Return each public constant that one module imports from another though a third has the name.
+
+    A constant of its own module has that module beside it; one that is imported by its name stands
+    alone, and is taken for the one that the reader knows.
+    """
+    sources = seeder_sources() if sources is None else sources
+    imported = {
+        place
+        for source in sources.values()
+        for place in _imported(_parsed(source), sources)[1].values()
+    }
+    named = _named(sources, lambda name: _UPPER.fullmatch(name) is not None)
+    return [
+        f"{name}: {', '.join(modules)}"
+        for name, modules in named.items()
+        if len(modules) > 1 and any((module, name) in imported for module in modules)
+    ]
 
 
 def _duplicates(sources: Sources | None, wanted: Callable[[str], bool]) -> list[str]:
+    named = _named(seeder_sources() if sources is None else sources, wanted)
+    return [f"{name}: {', '.join(found)}" for name, found in named.items() if len(found) > 1]
+
+
+def _named(sources: Sources, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+    """Return the modules that define each public name."""
     places: defaultdict[str, list[str]] = defaultdict(list)
-    for module, source in (seeder_sources() if sources is None else sources).items():
+    for module, source in sources.items():
         for statement in _parsed(source).body:
             for name in _names_defined(statement):
                 private = name.startswith("_") or isinstance(statement, _FUNCTIONS)
                 if not private and not _is_type_variable(statement) and wanted(name):
                     places[name].append(module)
-    return [f"{name}: {', '.join(found)}" for name, found in places.items() if len(found) > 1]
+    return places
 
 
 def _is_type_variable(statement: ast.stmt) -> bool:

@@ -124,7 +124,9 @@ def test_a_name_of_two_things_is_found() -> None:
         "Session: seeder.a, seeder.b",
         "Body: seeder.a, seeder.b",
     ]
-    assert house.duplicate_public_constants(modules) == ["PAGE: seeder.a, seeder.b"]
+    assert house.ambiguous_constants(modules) == ["PAGE: seeder.a, seeder.b"]
+    del modules["seeder.c"]  # nobody meets one of the two away from home
+    assert house.ambiguous_constants(modules) == []
 
 
 def test_a_circle_of_imports_is_found_wherever_they_stand() -> None:

@@ -230,6 +230,7 @@ def _kept_instances(node: ast.AST) -> Iterator[str]:
         house.unused_public_definitions,
         house.unused_private_definitions,
         house.duplicate_public_class_names,
+        house.ambiguous_constants,
         house.updates_across_awaits,
         house.uncited_comments,
     ],

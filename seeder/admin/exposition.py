@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from seeder.net.timings import BOUNDS, Timings
+from seeder.net.timings import TIMING_BOUNDS, Timings
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 LINES_AT_ONCE = 250
@@ -48,7 +48,7 @@ class Histogram:
         for written, timings in self.series:
             common = f"{written[:-1]}," if written else "{"
             count = 0
-            for bound, more in zip((*BOUNDS, "+Inf"), timings.counts, strict=True):
+            for bound, more in zip((*TIMING_BOUNDS, "+Inf"), timings.counts, strict=True):
                 count += more
                 yield f'{self.name}_bucket{common}le="{bound}"}} {count}\n'
             yield f"{self.name}_sum{written} {timings.seconds}\n"

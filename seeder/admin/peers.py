@@ -8,7 +8,7 @@ from math import inf
 
 import trio
 
-from seeder.admin.rows import AT_ONCE
+from seeder.admin.rows import ROWS_AT_ONCE
 from seeder.admin.view import name_of
 from seeder.ledger.report import Document
 from seeder.peer.hub import Hub
@@ -45,7 +45,7 @@ class PeerRates:
             sent[identity] = uploaded
             # A new peer may have the identity of one that is gone.
             self._rates[identity] = max(0.0, gained / seconds)
-            if number % AT_ONCE == 0:
+            if number % ROWS_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
         self._rates = {identity: self._rates[identity] for identity in sent}
         self._sent, self._looked_at, self._standings = sent, now, standings

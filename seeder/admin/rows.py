@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-AT_ONCE = 250
+ROWS_AT_ONCE = 250
 """Rows looked at between two checkpoints, each of which takes microseconds."""
 
 _Row = TypeVar("_Row")
@@ -16,8 +16,8 @@ _Row = TypeVar("_Row")
 
 def batched(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
     """Yield the rows a slice at a time."""
-    for begin in range(0, len(rows), AT_ONCE):
-        yield rows[begin : begin + AT_ONCE]
+    for begin in range(0, len(rows), ROWS_AT_ONCE):
+        yield rows[begin : begin + ROWS_AT_ONCE]
 
 
 class Foremost(Generic[_Row]):
@@ -31,7 +31,7 @@ class Foremost(Generic[_Row]):
     async def add(self, row: _Row) -> None:
         """Take a row in."""
         self._rows.append(row)
-        if len(self._rows) >= 2 * self._count + AT_ONCE:
+        if len(self._rows) >= 2 * self._count + ROWS_AT_ONCE:
             self._rows = await self.rows()
 
     async def rows(self) -> list[_Row]:
@@ -47,15 +47,20 @@ async def first_of(
     Equal ones stay in their order.
     """
     runs: list[list[tuple[object, int]]] = []
-    for begin in range(0, len(rows), AT_ONCE):
+    for begin in range(0, len(rows), ROWS_AT_ONCE):
         # Places, for tuples of what holds nothing are of no concern to the collector of garbage.
-        run = [(rank(row), place) for place, row in enumerate(rows[begin : begin + AT_ONCE], begin)]
+        run = [
+            (rank(row), place)
+            for place, row in enumerate(rows[begin : begin + ROWS_AT_ONCE], begin)
+        ]
         run.sort(key=itemgetter(0), reverse=descending)
         runs.append(run)
         await trio.lowlevel.checkpoint()
     merged = iter(merge(*runs, key=itemgetter(0), reverse=descending))
     found: list[_Row] = []
-    while len(found) < count and (best := list(islice(merged, min(AT_ONCE, count - len(found))))):
+    while len(found) < count and (
+        best := list(islice(merged, min(ROWS_AT_ONCE, count - len(found))))
+    ):
         found += [rows[place] for _, place in best]
         await trio.lowlevel.checkpoint()
     return found

@@ -9,7 +9,7 @@ import trio
 
 from seeder.admin.accounts import Accounts
 from seeder.admin.exposition import Labels, labels
-from seeder.admin.rows import AT_ONCE
+from seeder.admin.rows import ROWS_AT_ONCE
 from seeder.admin.stalls import StalledObjects, pace
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters
 from seeder.s3.stalls import Stall
@@ -118,7 +118,7 @@ async def add_up(
             sums.states[account.state] += 1
             for each in _sums_of(account.key, belongs, by_prefix, objects, most):
                 each.add(account)
-        if number % AT_ONCE == 0:
+        if number % ROWS_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
     unattributed = accounts.ledger.unattributed
     # As 0 too, for a counter that begins above 0 hides its first increase.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from seeder.admin.accounts import Accounts
-from seeder.admin.rows import AT_ONCE, batched, first_of
+from seeder.admin.rows import ROWS_AT_ONCE, batched, first_of
 from seeder.admin.stalls import StalledObjects, work_document
 from seeder.admin.view import View, name_of
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters
@@ -175,7 +175,7 @@ class Table:
                     entry = ObjectEntry(account, None, True)
                 entries.append(entry)
                 states[FORMER] += 1
-            if number % AT_ONCE == 0:
+            if number % ROWS_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
         size = peers = seeds = 0
         for some in batched(entries):

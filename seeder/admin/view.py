@@ -10,7 +10,7 @@ from seeder.ledger.spans import Span
 from seeder.torrent.objects import ObjectRef
 
 MOST_ROWS = 100
-LONGEST_SEARCH = 200
+LONGEST_FILTER = 200
 """Characters."""
 ORDERS = (
     "attention",
@@ -54,7 +54,7 @@ class View:
         none = cls()
         order = said.get("order", b"").decode("latin-1")
         return cls(
-            search=_text(said, "search")[:LONGEST_SEARCH].lower(),
+            search=_text(said, "search")[:LONGEST_FILTER].lower(),
             state=_text(said, "state") or None,
             order=order if order in ORDERS else none.order,
             reverse=said.get("reverse") == b"1",

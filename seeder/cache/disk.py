@@ -24,7 +24,7 @@ from pathlib import Path
 import trio
 
 from seeder.cache import files
-from seeder.cache.health import RETRY_AFTER, DiskHealth
+from seeder.cache.health import DISK_RETRY_AFTER, DiskHealth
 from seeder.cache.index import PieceIndex
 from seeder.cache.memory import Key, Piece
 from seeder.cache.writing import PieceWriter
@@ -100,7 +100,7 @@ class DiskTier:
         """Open the directory as soon as that works, if `open` couldn't."""
         lapses = Lapses(_log, self._root)
         while not self._is_open:
-            await trio.sleep(RETRY_AFTER)
+            await trio.sleep(DISK_RETRY_AFTER)
             async with lapses.spared():
                 try:
                     await self._try_opening()

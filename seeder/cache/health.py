@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-RETRY_AFTER = 60.0
+DISK_RETRY_AFTER = 60.0
 """Seconds between a failure of the disk and the next try."""
 
 _log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class DiskHealth:
         now = self._clock()
         if now >= self._missing_from:
             _log.warning("%s is gone, and maybe others: read again from S3", path)
-        self._missing_from = now + RETRY_AFTER
+        self._missing_from = now + DISK_RETRY_AFTER
 
     def _failed(self, what: str, error: OSError) -> None:
         if not self._broken:
@@ -78,10 +78,10 @@ class DiskHealth:
                 what,
                 f" {error.filename}" if what == "open" and error.filename else "",
                 error.strerror or error,
-                RETRY_AFTER,
+                DISK_RETRY_AFTER,
             )
         self._broken.add(what)
-        self._writes_from = self._clock() + RETRY_AFTER
+        self._writes_from = self._clock() + DISK_RETRY_AFTER
 
     def _worked(self, what: set[str]) -> None:
         if self._broken:

@@ -16,7 +16,7 @@ from seeder.cluster.members import Membership
 from seeder.cluster.store import Store
 from seeder.tracker.passkeys import check_holder, is_secret
 from seeder.tracker.register import (
-    KEPT_FOR,
+    EXPIRED_KEPT_FOR,
     MOST_MADE,
     Register,
     checked_made,
@@ -47,7 +47,7 @@ local function end_of(name, value)
   if is_made(name) then return expires + KEPT end
 end
 local function room_of(name, most) return is_made(name) and most or 10 * most end
-""".replace("KEPT", str(KEPT_FOR))
+""".replace("KEPT", str(EXPIRED_KEPT_FOR))
 )
 # A value is when the secret was first told (Unix us, by Redis' clock).
 _SECRETS = map_script("""

@@ -25,9 +25,9 @@ _LOG = logging.getLogger(__name__)
 
 KEPT = 600
 """Seconds for which the store has what was made, or was wanted again."""
-LEASE = 15.0
+LEASE_SECONDS = 15.0
 """Seconds after which another node may make what a node that died was making."""
-RENEWED = LEASE / 3
+LEASE_RENEWED = LEASE_SECONDS / 3
 POLL = 1.0
 """Seconds between two looks for what others make."""
 WANTED = 10
@@ -111,7 +111,7 @@ class Workshop:
 
         While the store is away it is ours if it may be.
         """
-        arguments = (self._token, int(1000 * LEASE), int(may_make), name, WANTED)
+        arguments = (self._token, int(1000 * LEASE_SECONDS), int(may_make), name, WANTED)
         try:
             reply = await self._store.run(_CLAIM, self._of(name), arguments)
             return reply if isinstance(reply, bytes) else numbered(reply) == 1
@@ -137,9 +137,9 @@ class Workshop:
 
     async def _renew(self, name: str) -> None:
         while True:
-            await trio.sleep(RENEWED)
+            await trio.sleep(LEASE_RENEWED)
             with suppress(StoreAway):
-                lease = int(1000 * LEASE)
+                lease = int(1000 * LEASE_SECONDS)
                 await self._store.run(_HOLD, [self._keys.lease(name)], (self._token, lease))
 
     async def put(self, name: str, made: bytes) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seeder.config.asking import asked_at
+from seeder.control.operations import API_ROOT
 from seeder.net.addresses import HostPort
 
 PATIENCE = 4.0
@@ -50,7 +51,9 @@ def ask_health(path: Path | None, instance: str | None, *, alive_is_enough: bool
     if listening or places.control_socket is None:
         return Condition(False, line)
     try:
-        return _read_status(*_get(_Unix(places.control_socket), "/api/v1/status"), alive_is_enough)
+        return _read_status(
+            *_get(_Unix(places.control_socket), f"{API_ROOT}/status"), alive_is_enough
+        )
     except OSError as error:
         line = f"no answer at {places.control_socket} ([admin] socket): {_reason(error)}{_HINT}"
         return Condition(False, line)

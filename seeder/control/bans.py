@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from seeder.config.texts import parse_network
 from seeder.control.operations import (
-    ROOT,
+    API_ROOT,
     AnyOperation,
     ApiAnswer,
     ApiCall,
@@ -145,7 +145,7 @@ class BanResource:
         return ApiAnswer(
             _told(ban),
             HTTPStatus.CREATED if known is None else HTTPStatus.OK,
-            location=f"{ROOT}/bans/{quote(asked.network, safe='')}" if known is None else None,
+            location=f"{API_ROOT}/bans/{quote(asked.network, safe='')}" if known is None else None,
             unwritten=self._keeper.unwritten,
         )
 
@@ -156,7 +156,9 @@ class BanResource:
         except ValueError:
             network = None
         if network is None or self._keeper.bans.find(network, time.time()) is None:
-            raise Problem(HTTPStatus.NOT_FOUND, f"{text[:80]} isn't banned; see GET {ROOT}/bans")
+            raise Problem(
+                HTTPStatus.NOT_FOUND, f"{text[:80]} isn't banned; see GET {API_ROOT}/bans"
+            )
         await self._keeper.lift(network)
         return ApiAnswer(status=HTTPStatus.NO_CONTENT, unwritten=self._keeper.unwritten)
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from seeder.control.descriptions import describe, describe_fields
-from seeder.control.operations import ROOT, AnyOperation, JsonObject, Nothing
+from seeder.control.operations import API_ROOT, AnyOperation, JsonObject, Nothing
 
 JsonDocument: TypeAlias = dict[str, Any]
 _REFERENCE = "#/components/schemas/{model}"
@@ -48,7 +48,7 @@ def openapi(operations: Sequence[AnyOperation], version: str) -> JsonDocument:
     describe(schemas, (model for model, _ in models))
     paths: JsonDocument = {}
     for each in operations:
-        path = paths.setdefault(ROOT + each.template.replace("{+", "{"), {})
+        path = paths.setdefault(API_ROOT + each.template.replace("{+", "{"), {})
         path[each.method.lower()] = _operation(each, references)
     return {
         "openapi": "3.1.0",

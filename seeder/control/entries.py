@@ -15,7 +15,7 @@ from pydantic.config import JsonDict
 from seeder.config.added import EntryName
 from seeder.config.objects import ObjectSettings
 from seeder.config.origins import DEFAULT_ORIGIN
-from seeder.control.operations import ROOT, OpenObject, Problem, QueryObject
+from seeder.control.operations import API_ROOT, OpenObject, Problem, QueryObject
 from seeder.control.values import ListLimit
 from seeder.errors import ConfigError, EntryConflict, StorageError
 from seeder.publish.additions import Additions
@@ -122,7 +122,7 @@ def written(body: OpenObject, wanted: Literal["key", "prefix"]) -> dict[str, obj
     given = (body.model_extra or {}).items()
     entry = {key: value for key, value in given if value is not None or key not in known}
     if wanted not in entry or other in entry:
-        where = f"{ROOT}/objects" if other == "key" else f"{ROOT}/prefixes"
+        where = f"{API_ROOT}/objects" if other == "key" else f"{API_ROOT}/prefixes"
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             f"objects[0].{wanted}: want a {wanted} here; one with a {other} goes to {where}",
@@ -137,7 +137,7 @@ def location(kind: str, ref: ObjectRef, *, bundle: bool = False) -> str:
         query["version_id"] = ref.version_id
     if bundle:
         query["bundle"] = "true"
-    path = f"{ROOT}/{kind}/{quote(ref.bucket, safe='')}/{_encoded(ref.key)}"
+    path = f"{API_ROOT}/{kind}/{quote(ref.bucket, safe='')}/{_encoded(ref.key)}"
     return f"{path}?{urlencode(query)}" if query else path
 
 

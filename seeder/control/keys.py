@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 
 from seeder.config.sections import Config
 from seeder.control.operations import (
-    ROOT,
+    API_ROOT,
     AnyOperation,
     ApiAnswer,
     ApiCall,
@@ -180,7 +180,7 @@ class KeyResource:
         return ApiAnswer(
             MadeKey(name=asked.name, object=asked.object, passkey=passkey, expires=made.expires),
             HTTPStatus.CREATED,
-            location=f"{ROOT}/keys/{quote(asked.name, safe='')}",
+            location=f"{API_ROOT}/keys/{quote(asked.name, safe='')}",
         )
 
     def _find(self, asked: KeyRequest) -> Publication:

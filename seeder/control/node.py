@@ -10,7 +10,7 @@ from seeder.admin.notices import notices
 from seeder.admin.overview import Overview
 from seeder.control.lately import NodeRates, counted_today, rates_of, states_of
 from seeder.control.operations import (
-    ROOT,
+    API_ROOT,
     AnyOperation,
     ApiAnswer,
     ApiCall,
@@ -103,7 +103,7 @@ class NodeResource:
 
     async def _root(self, _call: ApiCall[Nothing, Nothing]) -> ApiAnswer:
         return ApiAnswer(
-            Root(name="seeder", version=__version__, openapi=f"{ROOT}/openapi.json"),
+            Root(name="seeder", version=__version__, openapi=f"{API_ROOT}/openapi.json"),
         )
 
     async def _status(self, _call: ApiCall[Nothing, Nothing]) -> ApiAnswer:

@@ -11,7 +11,8 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-ROOT = "/api/v1"
+API_ROOT = "/api/v1"
+"""The path below which all operations are."""
 ApiMethod: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
 
 

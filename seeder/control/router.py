@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
-from seeder.control.operations import ROOT, AnyOperation, Problem
+from seeder.control.operations import API_ROOT, AnyOperation, Problem
 
 _VARIABLE = re.compile(r"\{(\+?)(\w+)\}")
 _LONE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -24,8 +24,8 @@ class Router:
     def find(self, method: bytes, path: bytes) -> tuple[AnyOperation, dict[str, str]]:
         """Return the operation, and the variables in its path; Problem 400, 404 or 405."""
         text = path.decode("latin-1")
-        if text == f"{ROOT}/":
-            text = ROOT
+        if text == f"{API_ROOT}/":
+            text = API_ROOT
         asked = "GET" if method == b"HEAD" else method.decode("latin-1")
         for pattern, methods in self._paths.values():
             if (found := pattern.fullmatch(text)) is None:
@@ -40,13 +40,13 @@ class Router:
             return operation, {name: _decoded(raw) for name, raw in found.groupdict().items()}
         hint = "; a colon in a name is written %3A" if ":" in text else ""
         raise Problem(
-            HTTPStatus.NOT_FOUND, f"there is no such path; {ROOT}/openapi.json lists all{hint}"
+            HTTPStatus.NOT_FOUND, f"there is no such path; {API_ROOT}/openapi.json lists all{hint}"
         )
 
 
 def _pattern(template: str) -> re.Pattern[str]:
     """Return what a path has to match; variables have no colon, which begins an action."""
-    pattern, end = re.escape(ROOT), 0
+    pattern, end = re.escape(API_ROOT), 0
     for variable in _VARIABLE.finditer(template):
         pattern += re.escape(template[end : variable.start()])
         pattern += f"(?P<{variable[2]}>{'[^:]*' if variable[1] else '[^/]+'})"

@@ -20,7 +20,7 @@ from seeder.s3.queues import EventQueue
 
 _LOG = logging.getLogger(__name__)
 
-EVENTS = "events"
+EVENTS_FOLDER = "events"
 """Below the state directory: messages that couldn't be read, by their source."""
 
 
@@ -29,7 +29,7 @@ class EventSources:
 
     def __init__(self, config: Config, tokens: Mapping[str, str], hearer: Hearer) -> None:
         self._origins = config.origins
-        self._directory = config.state_directory / EVENTS
+        self._directory = config.state_directory / EVENTS_FOLDER
         self._hearer = hearer
         self._settings: dict[str, EventSettings] = {}
         self._readings: dict[str, trio.CancelScope] = {}

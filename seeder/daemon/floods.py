@@ -9,7 +9,7 @@ from seeder.units import counted
 
 MOST = 20
 """Lines of one kind in a window."""
-WINDOW = 10.0
+FLOOD_WINDOW = 10.0
 """Seconds that a window lasts."""
 MOST_COMPLAINTS = 100
 """Warnings and errors of one kind about objects in a window: each names another object."""
@@ -58,7 +58,7 @@ class FloodGate:
         window = self._windows.get(kind)
         if window is None or now >= window.ends:
             self.summarise()
-            window = self._windows[kind] = _Window(now + WINDOW)
+            window = self._windows[kind] = _Window(now + FLOOD_WINDOW)
         window.count += 1
         if window.count <= most:
             return True
@@ -78,7 +78,7 @@ class FloodGate:
                     window.last.levelno,
                     "%s like this one in %.0f s: %s: %s",
                     counted(window.held, "more line"),
-                    WINDOW,
+                    FLOOD_WINDOW,
                     window.last.name,
                     _message_of(window.last),
                 )

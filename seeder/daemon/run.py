@@ -19,7 +19,7 @@ from seeder.config.sections import Config
 from seeder.daemon.control import NodeControl
 from seeder.daemon.crashes import Crashes
 from seeder.daemon.descriptors import raise_limit
-from seeder.daemon.floods import WINDOW, FloodGate
+from seeder.daemon.floods import FLOOD_WINDOW, FloodGate
 from seeder.daemon.garbage import garbage_is_rare
 from seeder.daemon.listeners import Listeners, address_of, open_listeners
 from seeder.daemon.logs import Log
@@ -37,7 +37,7 @@ from seeder.daemon.systemd import (
     activated_sockets,
     watchdog_interval,
 )
-from seeder.daemon.watching import EVERY, FileWatch
+from seeder.daemon.watching import WATCH_EVERY, FileWatch
 from seeder.gateway.announces import TRACKER_PAGES
 from seeder.gateway.certificates import LiveCertificate, doubts
 from seeder.http.connection import ServerLimits
@@ -269,7 +269,7 @@ async def _serve_until(
 async def _sum_up(gate: FloodGate) -> None:
     try:
         while True:
-            await trio.sleep(WINDOW)
+            await trio.sleep(FLOOD_WINDOW)
             gate.summarise()
     finally:
         gate.summarise(everything=True)
@@ -297,7 +297,7 @@ async def _obey(
 async def _follow(watch: FileWatch, node: Node, take_up: Callable[[], Awaitable[None]]) -> None:
     """Take up the file whenever it has changed, as long as it says that it is to be watched."""
     while True:
-        await trio.sleep(EVERY)
+        await trio.sleep(WATCH_EVERY)
         # Its file system may hang.
         if node.config.watch and await trio.to_thread.run_sync(
             watch.has_changed, abandon_on_cancel=True

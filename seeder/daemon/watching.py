@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-EVERY = 2.0
+WATCH_EVERY = 2.0
 """Seconds between two looks."""
 
 

@@ -15,9 +15,9 @@ from seeder.gateway.access import Keyring, ReadKey, authorise, may_read
 from seeder.gateway.cors import for_pages
 from seeder.gateway.finding import Offered, find_object
 from seeder.gateway.listing import (
+    KEYS_AT_ONCE,
     NAMESPACE,
     OWNER,
-    SLICE,
     ListedObject,
     ListPage,
     ListQuery,
@@ -207,12 +207,12 @@ class BucketRoutes:
             if readable(find_object(self._catalog, bucket, key)):
                 return True
             looks += 1
-            if looks % SLICE:
+            if looks % KEYS_AT_ONCE:
                 order.step()
             else:
                 await trio.lowlevel.checkpoint()
                 order = self._catalog.keys_of(bucket, key + "\0")
-        if reader is None and looks >= SLICE:
+        if reader is None and looks >= KEYS_AT_ONCE:
             self._closed_until[bucket] = now + _CLOSED_FOR
         return False
 

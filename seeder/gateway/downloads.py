@@ -22,7 +22,7 @@ MOST_DOWNLOADS = 500
 """Half of the HTTP server's connections, so that the tracker has the other half."""
 
 _TOO_MANY_FROM_ADDRESS = "There are too many connections from your address."
-DENIED = "Your address is not allowed here."
+ADDRESS_DENIED = "Your address is not allowed here."
 _GONE = "The object has changed; please begin again."
 
 
@@ -67,7 +67,7 @@ class Downloads:
             raise DownloadRefused(_GONE, busy=False)
         if not self._door.admits(packed_address(address)):
             # Since it began to wait.
-            raise DownloadRefused(DENIED, busy=False)
+            raise DownloadRefused(ADDRESS_DENIED, busy=False)
         if not visitor.is_welcome():
             raise DownloadRefused(UNWELCOME, busy=False)
         self._admit(torrent, networks)
@@ -115,7 +115,7 @@ class Downloads:
         """Cut off the downloads of clients that aren't let in any more."""
         for download in self._all:
             if not self._door.admits(packed_address(download.address)):
-                download.refuse(DENIED, busy=False)
+                download.refuse(ADDRESS_DENIED, busy=False)
 
     def rebook(self, torrent: Torrent) -> None:
         """Have what a torrent's downloads get from now on booked where its traffic is now."""

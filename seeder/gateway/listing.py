@@ -24,7 +24,7 @@ MOST_KEYS = 1000
 """Objects and common prefixes in a page: S3's own limit."""
 MOST_LOOKED_AT = 2000
 """Keys that a page looks at, so that it takes milliseconds even where few may be shown."""
-SLICE = 100
+KEYS_AT_ONCE = 100
 """Keys that are looked at in a go: some milliseconds at most, also of a thousand bundles."""
 _DIGITS = 10
 _PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
@@ -129,7 +129,7 @@ def extend_page(
     first: str | None = max(prefix, after + "\0") if after else prefix
     if _is_common(query, after):
         first = beyond(after)
-    last, stop = after, min(page.looks + SLICE, MOST_LOOKED_AT)
+    last, stop = after, min(page.looks + KEYS_AT_ONCE, MOST_LOOKED_AT)
     order = keys_from(first) if first is not None else KeyOrder[T](())
     while (key := order.key) is not None and key.startswith(prefix):
         if len(page) >= query.most or page.looks >= stop:

@@ -13,7 +13,7 @@ from seeder.gateway.buckets import BucketRoutes
 from seeder.gateway.clients import LONG_REPLY, RANGE_PATIENCE, Clients
 from seeder.gateway.cors import answer_preflight, for_pages, is_preflight
 from seeder.gateway.documents import Documents
-from seeder.gateway.downloads import DENIED, Downloads
+from seeder.gateway.downloads import ADDRESS_DENIED, Downloads
 from seeder.gateway.index import Index
 from seeder.gateway.index_routes import IndexRoutes
 from seeder.gateway.issuing import Issuer
@@ -230,7 +230,7 @@ class PublicRoutes:
         """Return the packed address of a request's client; S3Error if it isn't let in."""
         client, _ = self._clients.addresses(request)
         if self._clients.doors.gateway.turns_away(client):
-            raise S3Error("AccessDenied", DENIED)
+            raise S3Error("AccessDenied", ADDRESS_DENIED)
         return client
 
 

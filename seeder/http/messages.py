@@ -32,7 +32,7 @@ _KEYED = re.compile(
 )
 """Paths in which a passkey may follow, or the token of a webhook."""
 _BARE = re.compile(rb"[\x7f-\xff]")
-FEW = 2
+FEW_HEADERS = 2
 """Headers of a reply up to which it is kept how they are written."""
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
@@ -361,7 +361,7 @@ def encode_head(response: Response, *, date: bytes, close: bool, length: int | N
     Without a `length` the body ends with the connection.
     """
     status, headers = response.status, response.headers
-    joined = _same_begin if len(headers) <= FEW else _begin
+    joined = _same_begin if len(headers) <= FEW_HEADERS else _begin
     end = b"Connection: close\r\n\r\n" if close else b"\r\n"
     if length is None or status in _BODILESS:
         return joined(status, headers, date) + end

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from seeder.http.connection import LARGE_BODY, Connection, Want, failed
 from seeder.http.messages import (
-    FEW,
+    FEW_HEADERS,
     Handler,
     Request,
     Response,
@@ -93,7 +93,7 @@ class Shortcut:
         _, body, headers, length, meter, close = answer
         if not isinstance(body, bytes) or len(body) > LARGE_BODY:
             return None
-        if length is not None or meter is not None or close or len(headers) > FEW:
+        if length is not None or meter is not None or close or len(headers) > FEW_HEADERS:
             return None
         return encode_last(headers, body, self._date())
 

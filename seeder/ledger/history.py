@@ -17,7 +17,7 @@ from seeder.errors import StorageError
 from seeder.ledger.counters import Account, Counters, Ledger
 from seeder.ledger.node import NodeFigures
 from seeder.ledger.reading import records_of
-from seeder.ledger.recent import STEP, Recent, RecentSteps
+from seeder.ledger.recent import RECENT_STEP, Recent, RecentSteps
 from seeder.ledger.series import Selection, Series, read_series, recent_series
 from seeder.ledger.spans import Span
 from seeder.net.guards import Lapses
@@ -61,12 +61,14 @@ class History:
         task_status.started()
         while True:
             now = self._clock()
-            await trio.sleep(STEP - now % STEP)
+            await trio.sleep(RECENT_STEP - now % RECENT_STEP)
             async with lapses.spared():
                 figures = self.figures(int(1000 * (trio.current_time() - began)))
                 self._latest = figures
                 # The step that has just ended.
-                for _ in self._recent.look(self._accounts(), figures, self._clock() - STEP / 2):
+                for _ in self._recent.look(
+                    self._accounts(), figures, self._clock() - RECENT_STEP / 2
+                ):
                     await trio.lowlevel.checkpoint()
 
     async def series(self, span: Span, scope: Selection | None = None) -> Series:

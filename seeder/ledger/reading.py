@@ -17,7 +17,7 @@ from seeder.ledger.counters import Ledger
 from seeder.ledger.faults import DAMAGED, code, explaining
 from seeder.ledger.intervals import start_of
 from seeder.ledger.records import Records
-from seeder.ledger.schema import LATEST, check, connect, look_for_tables, view_as_present
+from seeder.ledger.schema import LATEST_MOMENT, check, connect, look_for_tables, view_as_present
 from seeder.units import DAY, HOUR
 
 
@@ -93,7 +93,7 @@ def _open_to_read(path: Path, mode: str) -> sqlite3.Connection:
         Records(connection).kept()
         # The first read, so that what fails by the mode fails here.
         at = connection.execute("SELECT at FROM flushes").fetchone()
-        if at and not (isinstance(at[0], float) and 0 <= at[0] < LATEST):
+        if at and not (isinstance(at[0], float) and 0 <= at[0] < LATEST_MOMENT):
             raise LedgerDamaged(f"{path}: {DAMAGED}")
     except BaseException:
         connection.close()

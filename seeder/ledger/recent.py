@@ -15,16 +15,16 @@ from seeder.ledger.counters import COUNTERS, NO_COUNTS, Account, AccountKey
 from seeder.ledger.node import FIGURES, NodeFigures
 from seeder.units import HOUR, MINUTE
 
-STEP = 2
+RECENT_STEP = 2
 """Seconds of a step."""
-STEPS = HOUR // STEP
+STEPS = HOUR // RECENT_STEP
 TRACKS = 128
 """Accounts that have steps of their own: with 80 bytes for each of an hour's, 18 MiB at most."""
-_IDLE_FOR = MINUTE // STEP
+_IDLE_FOR = MINUTE // RECENT_STEP
 """Steps without anything after which an account makes room for another one."""
 SLICE = 100
 """Accounts looked at between two chances for other tasks to run."""
-SHOWN = (
+SHOWN_COUNTERS = (
     "origin_bytes_metainfo",
     "origin_bytes_hashing",
     "origin_bytes_pieces",
@@ -38,13 +38,13 @@ SHOWN = (
 """The counters that there is a history of to be seen."""
 NODE_SHOWN = FIGURES[1:]
 """The figures of the node that there is a history of to be seen."""
-_shown = itemgetter(*map(COUNTERS.index, SHOWN))
-_WIDTH = 2 + len(SHOWN)
-_NOTHING = (0,) * len(SHOWN)
+_shown = itemgetter(*map(COUNTERS.index, SHOWN_COUNTERS))
+_WIDTH = 2 + len(SHOWN_COUNTERS)
+_NOTHING = (0,) * len(SHOWN_COUNTERS)
 
 
 def shown(counts: Sequence[int]) -> tuple[int, ...]:
-    """Return those of SHOWN among counts in the order of COUNTERS."""
+    """Return those of SHOWN_COUNTERS among counts in the order of COUNTERS."""
     found: tuple[int, ...] = _shown(counts)
     return found
 
@@ -84,7 +84,8 @@ class Recent:
 
     def __init__(self) -> None:
         self.since: int | None = None
-        """The step (Unix s / STEP) from which on there is anything; None before the first look."""
+        """The step (Unix s / RECENT_STEP) from which on there is anything; None before the first
+        look."""
         self.has_all = False
         """Whether nothing had been counted before the first look."""
         self._before: dict[Account, tuple[int, ...]] = {}
@@ -97,7 +98,7 @@ class Recent:
         """Take the counts as they are as what was there before; `now` is the wall clock (s)."""
         self._before = {account: account.counters.values() for account in accounts}
         if self.since is None:
-            self.since = int(now) // STEP
+            self.since = int(now) // RECENT_STEP
             self.has_all = not any(map(any, self._before.values()))
 
     def look(self, accounts: Sequence[Account], figures: NodeFigures, now: float) -> Iterator[None]:
@@ -105,7 +106,7 @@ class Recent:
 
         `figures` are the node's since its start, with the milliseconds that have passed.
         """
-        step = int(now) // STEP
+        step = int(now) // RECENT_STEP
         delta = figures.since(self._node)
         self._node = figures
         span = self._span(step, delta.milliseconds)
@@ -130,10 +131,10 @@ class Recent:
         if not self._steps:
             return 1
         last = self._steps[-1][0]
-        if step < last - MINUTE // STEP:
+        if step < last - MINUTE // RECENT_STEP:
             self._forget_from(step)
             return 1
-        passed = -(-milliseconds // (1000 * STEP))
+        passed = -(-milliseconds // (1000 * RECENT_STEP))
         return max(1, min(step - last, passed))
 
     def _forget_from(self, step: int) -> None:

@@ -24,7 +24,7 @@ APPLICATION_ID = 0x53334C47  # "S3LG", tells our file from another program's dat
 
 LEVELS = {DAY: "days", HOUR: "hours", MINUTE: "minutes"}
 """Seconds that a row of a table stands for, and the table's name; `node_` in front for the node."""
-LATEST = 2**37
+LATEST_MOMENT = 2**37
 """The year 6325 (Unix s)."""
 _HOURS_OF_2 = 31 * DAY
 """Age at which format 2 folded the hours of a day into one row."""
@@ -60,7 +60,7 @@ _NODE_COLUMNS = ", ".join(
         "peers",
     )
 )
-_FLUSHED = f"min(max(coalesce((SELECT CAST(at AS INTEGER) FROM flushes), 0), 0), {LATEST})"
+_FLUSHED = f"min(max(coalesce((SELECT CAST(at AS INTEGER) FROM flushes), 0), 0), {LATEST_MOMENT})"
 
 # One tuple of statements a version. A new counter is a new version with ALTER TABLE ... ADD COLUMN
 # for each table of LEVELS, with and without `node_`.
@@ -245,7 +245,7 @@ def _view_without_days(connection: sqlite3.Connection) -> None:
     since = f"max({_FLUSHED} - {_HOURS_OF_2}, 0) / {DAY} * {DAY}"
     for name, query in (
         ("every", f"SELECT account, hour AS at, {names} FROM main.hours"),
-        ("kept", f"SELECT {HOUR} AS step, {since} AS since UNION SELECT {MINUTE}, {LATEST}"),
+        ("kept", f"SELECT {HOUR} AS step, {since} AS since UNION SELECT {MINUTE}, {LATEST_MOMENT}"),
         ("hours", "SELECT * FROM every WHERE at >= (SELECT min(since) FROM kept)"),
         ("days", f"SELECT account, at - at % {DAY} AS at, {sums} FROM every GROUP BY 1, 2"),
         ("minutes", "SELECT * FROM every WHERE 0"),

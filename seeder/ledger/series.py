@@ -10,7 +10,15 @@ from typing import TypeAlias
 
 from seeder.ledger.counters import AccountKey
 from seeder.ledger.intervals import start_of
-from seeder.ledger.recent import NODE_SHOWN, SHOWN, STEP, STEPS, RecentSteps, shown, spread
+from seeder.ledger.recent import (
+    NODE_SHOWN,
+    RECENT_STEP,
+    SHOWN_COUNTERS,
+    STEPS,
+    RecentSteps,
+    shown,
+    spread,
+)
 from seeder.ledger.records import NodeStep, Records
 from seeder.ledger.spans import Span
 from seeder.units import MINUTE
@@ -89,7 +97,7 @@ class _Columns:
         return Series(begin, step, dict(zip(self.names, self.columns, strict=True)), since)
 
 
-_NODE = (*SHOWN, *NODE_SHOWN)
+_NODE = (*SHOWN_COUNTERS, *NODE_SHOWN)
 
 
 def _node_values(step: NodeStep) -> tuple[int, ...]:
@@ -109,7 +117,7 @@ def read_series(records: Records, span: Span, now: float, scope: Selection | Non
         node.add((each.at - first) // step, _node_values(each))
     if scope is None:
         return node.series(first, step, since)
-    some = _Columns(SHOWN, length)
+    some = _Columns(SHOWN_COUNTERS, length)
     for at, counts in records.steps(step, first, end, _numbers(records, scope.has).values()):
         some.add((at - first) // step, shown(counts))
     some.blank_like([value is not None for value in node.columns[0]])
@@ -120,7 +128,7 @@ def recent_series(
     records: Records | None, recent: RecentSteps, now: float, scope: Selection | None
 ) -> Series:
     """Return the last hour in steps of two seconds; without the file, what memory has of it."""
-    end = int(now) // STEP
+    end = int(now) // RECENT_STEP
     first = end - STEPS
     node = _Columns(_NODE, STEPS)
     for number, figures, counts in recent.node(first):
@@ -128,34 +136,38 @@ def recent_series(
     since = end if recent.since is None else recent.since
     if records is not None:
         # A minute in the file may have what memory notes only with the next step.
-        known = since * STEP // MINUTE * MINUTE if recent.has_all else None
-        for each in records.node_steps(MINUTE, first * STEP, end * STEP):
+        known = since * RECENT_STEP // MINUTE * MINUTE if recent.has_all else None
+        for each in records.node_steps(MINUTE, first * RECENT_STEP, end * RECENT_STEP):
             if each.at == known:
                 continue
             _fill_minute(node, each.at, _node_values(each), first, min(since, end))
     began = None if records is None else records.first_step()
     if began is None and recent.since is not None:
-        began = recent.since * STEP
+        began = recent.since * RECENT_STEP
     if scope is None:
-        return node.series(first * STEP, STEP, began)
-    some = _Columns(SHOWN, STEPS)
+        return node.series(first * RECENT_STEP, RECENT_STEP, began)
+    some = _Columns(SHOWN_COUNTERS, STEPS)
     numbers = {} if records is None else _numbers(records, scope.has)
     for key in recent.tracked:
         for number, counts in recent.track(key, first):
             some.add(number - first, counts)
     if records is not None:
         for key in recent.tracked:
-            own = _Columns(SHOWN, STEPS)
+            own = _Columns(SHOWN_COUNTERS, STEPS)
             for number, counts in recent.track(key, first):
                 own.add(number - first, counts)
             before = min(recent.tracked_since(key), end)
             if (account := numbers.pop(key, None)) is not None:
-                for at, sums in records.steps(MINUTE, first * STEP, end * STEP, [account]):
+                for at, sums in records.steps(
+                    MINUTE, first * RECENT_STEP, end * RECENT_STEP, [account]
+                ):
                     _fill_minute(some, at, shown(sums), first, before, known=own)
-        for at, sums in records.steps(MINUTE, first * STEP, end * STEP, numbers.values()):
+        for at, sums in records.steps(
+            MINUTE, first * RECENT_STEP, end * RECENT_STEP, numbers.values()
+        ):
             _fill_minute(some, at, shown(sums), first, end)
     some.blank_like([value is not None for value in node.columns[0]])
-    return some.series(first * STEP, STEP, began)
+    return some.series(first * RECENT_STEP, RECENT_STEP, began)
 
 
 def _fill_minute(
@@ -171,11 +183,13 @@ def _fill_minute(
 
     What memory `known`s of the minute is in its sums as well.
     """
-    begin = minute // STEP
-    steps = [number - first for number in range(begin, begin + MINUTE // STEP) if number < before]
+    begin = minute // RECENT_STEP
+    steps = [
+        number - first for number in range(begin, begin + MINUTE // RECENT_STEP) if number < before
+    ]
     if not steps:
         return
-    later = range(before - first, begin + MINUTE // STEP - first)
+    later = range(before - first, begin + MINUTE // RECENT_STEP - first)
     left = list(sums)
     for place, column in enumerate((known or columns).columns):
         if columns.names[place] != "peers":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import Enum
 
-from seeder.ledger.recent import STEP, STEPS
+from seeder.ledger.recent import RECENT_STEP, STEPS
 from seeder.units import DAY, HOUR, MINUTE
 
 
@@ -28,7 +28,7 @@ class Span(Enum):
 
 
 _STEPS: Mapping[Span, tuple[int, int | None]] = {
-    Span.HOUR: (STEP, STEP * STEPS),
+    Span.HOUR: (RECENT_STEP, RECENT_STEP * STEPS),
     Span.DAY: (MINUTE, DAY),
     Span.MONTH: (HOUR, 30 * DAY),
     Span.ALL: (DAY, None),

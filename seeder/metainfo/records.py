@@ -26,7 +26,7 @@ from seeder.torrent.objects import (
 )
 from seeder.units import MIB
 
-LARGEST = 64 * MIB
+LARGEST_RECORD = 64 * MIB
 """Bytes of a record: no torrent that we make or take is that large."""
 _LATEST = 253402300799
 """Unix seconds at the end of the year 9999; headers can't name a later date."""
@@ -179,7 +179,7 @@ def read_parts(path: Path, *, whole: bool) -> Parts | None:
     try:
         status = os.fstat(descriptor)
         size = status.st_size
-        if size > LARGEST:
+        if size > LARGEST_RECORD:
             raise ValueError(f"it has {size} bytes")
         head = os.read(descriptor, size if whole else _LINE)
         if b"\n" not in head:

@@ -26,7 +26,7 @@ from seeder.files import (
 )
 from seeder.metainfo.records import (
     DAMAGE,
-    LARGEST,
+    LARGEST_RECORD,
     Record,
     described,
     history_of,
@@ -162,7 +162,7 @@ class MetainfoStore:
         """
         path = self._directory / f"{stem}.info"
         with storage_errors(path, "read"):
-            data = read_file(path, LARGEST)
+            data = read_file(path, LARGEST_RECORD)
         try:
             parts = None if data is None else parse_parts(data)
             if data is None or parts is None or not parts.raw:

@@ -37,7 +37,7 @@ PRIME = int(
     16,
 )
 GENERATOR = 2
-KEY_LENGTH = 96
+PUBLIC_KEY_LENGTH = 96
 """Bytes of a public key and of the shared secret, big-endian."""
 PRIVATE_KEY_LENGTH = 20
 """160 bits, as the specification recommends; more costs time and hides nothing better."""
@@ -48,9 +48,9 @@ LONGEST_INITIAL = 32 * KIB
 DISCARDED = 1024
 """RC4's first bytes, which leak its key and are never used."""
 
-_NO_LEADING_ZERO = 1 << 8 * (KEY_LENGTH - 1)
+_NO_LEADING_ZERO = 1 << 8 * (PUBLIC_KEY_LENGTH - 1)
 """A key or secret from here on needs all its bytes."""
-_KEY_AND_PAD = KEY_LENGTH + LONGEST_PAD
+_KEY_AND_PAD = PUBLIC_KEY_LENGTH + LONGEST_PAD
 _VC = bytes(8)
 _HEADER = Struct(">8sIH")  # VC, crypto_provide or crypto_select, length of the pad behind it
 _LENGTH = Struct(">H")
@@ -187,15 +187,15 @@ class Responder:
             # and rTorrent doesn't dial again: the next private key is as good as this one.
             public_key = public_key * GENERATOR % PRIME
             secret = secret * peer_key % PRIME
-        self._secret = secret.to_bytes(KEY_LENGTH, "big")
-        self._out += public_key.to_bytes(KEY_LENGTH, "big") + self._pad_b
+        self._secret = secret.to_bytes(PUBLIC_KEY_LENGTH, "big")
+        self._out += public_key.to_bytes(PUBLIC_KEY_LENGTH, "big") + self._pad_b
         self._phase = _Phase.SYNC
         return True
 
     def _read_sync(self) -> bool:
         buffer, secret = self._buffer, self._secret
         most = _KEY_AND_PAD + SHA1_LENGTH
-        start = buffer.find(_hash(b"req1", secret), KEY_LENGTH, most)
+        start = buffer.find(_hash(b"req1", secret), PUBLIC_KEY_LENGTH, most)
         if start < 0:
             if len(buffer) >= most:
                 raise WireError("mse-no-sync", f"not within {most} bytes")
@@ -283,9 +283,9 @@ def read_key(start: Buffer) -> int | None:
 
     WireError where our answer would be wasted.
     """
-    if len(start) < KEY_LENGTH:
+    if len(start) < PUBLIC_KEY_LENGTH:
         return None
-    key = int.from_bytes(start[:KEY_LENGTH], "big")
+    key = int.from_bytes(start[:PUBLIC_KEY_LENGTH], "big")
     if not 2 <= key <= PRIME - 2:
         # 0, 1 and P-1 have powers that anybody can tell.
         raise WireError("mse-bad-key")

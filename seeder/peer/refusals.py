@@ -10,7 +10,7 @@ from math import inf
 from seeder.cache.reading import REFUSED_FOR
 from seeder.errors import BudgetSpent, SeederError
 from seeder.peer.connection import PeerConnection
-from seeder.upload.feed import PATIENCE, Feed
+from seeder.upload.feed import PIECE_PATIENCE, Feed
 
 
 class Refusals:
@@ -42,7 +42,7 @@ class Refusals:
         self._resume()
 
     def _unchoke(self, now: float) -> None:
-        if self._served and self._wire.choking and now - self._choked_at > PATIENCE:
+        if self._served and self._wire.choking and now - self._choked_at > PIECE_PATIENCE:
             self._wire.unchoke()
             self._resume()
 
@@ -84,7 +84,7 @@ class Refusals:
         if late:
             self._turn_down(late, now)
         self._unchoke(now)
-        self._wire.nudge(max(silent_since, self._choked_at + PATIENCE), now)
+        self._wire.nudge(max(silent_since, self._choked_at + PIECE_PATIENCE), now)
 
     def _look_for_lost(self, feed: Feed | None, now: float) -> None:
         """Announce those lost pieces again that are at hand, or may be had by now."""

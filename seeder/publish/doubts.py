@@ -17,7 +17,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 3600.0
 """Seconds between two of these reads: doubled each time."""
 FIRST_REST, LONGEST_REST = 600.0, 86400.0
 """Seconds after an object was hashed again before that may be done once more: doubled each time."""
-MOST_PIECES = 16
+MOST_DOUBTED_PIECES = 16
 """Pieces that are remembered; others come to light when they are read."""
 
 
@@ -61,7 +61,7 @@ class Doubts:
         if not self._wrong:
             self._agreed, self._pause = 0, FIRST_PAUSE
             self._next_at = now + FIRST_PAUSE
-        if index in self._wrong or len(self._wrong) < MOST_PIECES:
+        if index in self._wrong or len(self._wrong) < MOST_DOUBTED_PIECES:
             self._wrong.setdefault(index, digest)
 
     def read_again(self, index: int, digest: bytes, now: float) -> None:

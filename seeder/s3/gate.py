@@ -13,7 +13,7 @@ from math import inf
 
 import trio
 
-from seeder.s3.retry import LONGEST_PAUSE, RetryPolicy, longest_pause
+from seeder.s3.retry import LONGEST_RETRY_PAUSE, RetryPolicy, longest_pause
 
 _FRESH = 1.0
 """Seconds after an answer in which a failure says nothing of the whole origin."""
@@ -115,7 +115,7 @@ class Gate:
             vain = (
                 self.gives_up(since, patience, now)
                 or self._is_hopeless(now)
-                or self._next_at > since + max(patience, LONGEST_PAUSE)
+                or self._next_at > since + max(patience, LONGEST_RETRY_PAUSE)
             )
             if is_due and not (vain and tried):
                 return True

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from seeder.s3.answers import Answer
 
-LONGEST_PAUSE = 10.0
+LONGEST_RETRY_PAUSE = 10.0
 """Seconds that S3 may ask a call to wait which has no patience."""
 LONGEST_AWAY = 120.0
 """The same of one that has: it may be a proxy that says so, and is wrong."""
@@ -50,7 +50,7 @@ class RetryPolicy:
 
 def longest_pause(patience: float) -> float:
     """Return for how long (s) S3 may ask a call of such patience to stay away."""
-    return max(min(patience, LONGEST_AWAY), LONGEST_PAUSE)
+    return max(min(patience, LONGEST_AWAY), LONGEST_RETRY_PAUSE)
 
 
 @dataclass(frozen=True, slots=True)

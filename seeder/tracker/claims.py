@@ -18,8 +18,8 @@ from seeder.tracker.past import PastRoom
 from seeder.tracker.saved import Counted, SavedSession
 from seeder.tracker.sessions import (
     COMPLETED,
-    UNKNOWN,
     UNSURE,
+    UNTOLD,
     Sessions,
     key_of,
     session_name,
@@ -156,7 +156,7 @@ class Claims:
         if self._by_group is not None and request.uploaded != sessions.uploaded[number]:
             uploaded, before = min(request.uploaded, LARGEST_COUNT), sessions.uploaded[number]
             sessions.uploaded[number] = uploaded
-            if before != UNKNOWN and uploaded > before:
+            if before != UNTOLD and uploaded > before:
                 most = self.size * len(sessions)
                 self._by_group.uploaded(endpoint[:-2], uploaded - before, most)
         flags, event = sessions.flags[number], request.event

@@ -26,9 +26,9 @@ from seeder.tracker.announce import (
     ScrapeCounts,
 )
 
-MOST_SCRAPED = 74
+MOST_IN_DATAGRAM = 74
 """Hashes in a scrape: BEP 15 has so many fit a datagram."""
-LARGEST_REQUEST = 16 + MOST_SCRAPED * SHA1_LENGTH
+LARGEST_REQUEST = 16 + MOST_IN_DATAGRAM * SHA1_LENGTH
 """Bytes; of a longer datagram the rest is of no use."""
 MOST_ENDPOINTS = {V4_ENDPOINT: 200, V6_ENDPOINT: 66}
 """In a reply, by an endpoint's bytes: the smallest MTU that is met (IPv6's of 1280 bytes, and
@@ -185,7 +185,9 @@ def parse_datagram(data: bytes) -> DatagramRequest | None:
         return _new(ConnectRequest, (transaction,)) if connection == _MAGIC else None
     if action == _SCRAPE:
         whole = (len(data) - _HEAD.size) // SHA1_LENGTH
-        starts = range(_HEAD.size, _HEAD.size + SHA1_LENGTH * min(whole, MOST_SCRAPED), SHA1_LENGTH)
+        starts = range(
+            _HEAD.size, _HEAD.size + SHA1_LENGTH * min(whole, MOST_IN_DATAGRAM), SHA1_LENGTH
+        )
         hashes = [InfoHash(data[start : start + SHA1_LENGTH]) for start in starts]
         return DatagramScrape(connection, transaction, hashes) if hashes else None
     return None

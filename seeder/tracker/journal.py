@@ -20,7 +20,7 @@ from seeder.tracker.announce import (
     AnnounceEvent,
     AnnounceRequest,
 )
-from seeder.tracker.owed import FIRST_PAUSE, MOST_OWED, ClaimName, Owed, OwedClaim, Settled
+from seeder.tracker.owed import MOST_OWED, RETOLD_AFTER, ClaimName, Owed, OwedClaim, Settled
 from seeder.tracker.passkeys import Passkey
 from seeder.tracker.saved import SavedBytes, SavedCompletion
 from seeder.tracker.sessions import session_name
@@ -215,7 +215,7 @@ class SwarmNews:
         peer = self._claimer(request, endpoint, now, AnnounceEvent.NONE)
         # What others are told of it next says as much to the node that counts.
         waits = self.journal.is_telling(self._info_hash, endpoint)
-        due = now + FIRST_PAUSE if waits else -inf
+        due = now + RETOLD_AFTER if waits else -inf
         name = ClaimName(self._info_hash, session)
         self.journal.owed_bytes.owe(name, OwedClaim(peer, low, began), due)
 

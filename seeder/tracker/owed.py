@@ -18,7 +18,7 @@ from seeder.tracker.told import SharedPeer
 
 MOST_OWED = 10_000
 """Claims of each kind that are kept; beyond that the network that has most of them loses one."""
-FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
+RETOLD_AFTER, RETOLD_AT_LATEST = 5.0, 60.0
 """Seconds until one is told again, and at most."""
 CLOCKS_DIFFER = 1.0
 """Seconds by which what another node heard must be later to be the beginning of another download,
@@ -77,7 +77,7 @@ class Settled(NamedTuple):
 class _Owed:
     claim: OwedClaim
     due: float
-    pause: float = FIRST_PAUSE
+    pause: float = RETOLD_AFTER
 
 
 class Owed:
@@ -162,12 +162,12 @@ class Owed:
             each = self._owed.get(name)
             if each is not None:
                 each.due = now + each.pause
-                each.pause = min(2 * each.pause, LONGEST_PAUSE)
+                each.pause = min(2 * each.pause, RETOLD_AT_LATEST)
 
     def begin_anew(self) -> None:
         """Have all be told at once: what was told is lost."""
         for each in self._owed.values():
-            each.due, each.pause = -inf, FIRST_PAUSE
+            each.due, each.pause = -inf, RETOLD_AFTER
 
     def expire(self, oldest: float) -> None:
         """Forget those from before `oldest`: nobody knows their sessions any more."""

@@ -23,7 +23,7 @@ LONGEST_HOLDER = 64
 LEAST_SECRET = 16
 """Bytes of the secret that keys are signed with."""
 MOST_SECRET = 128
-LATEST = 2**32 - 1
+LATEST_SECOND = 2**32 - 1
 """The last second (Unix) that a key can name, in 2106."""
 
 _VERSION = 1

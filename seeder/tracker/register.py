@@ -12,16 +12,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from seeder.tracker.passkeys import LATEST, Passkey, check_holder
+from seeder.tracker.passkeys import LATEST_SECOND, Passkey, check_holder
 from seeder.units import MIB
 
 MOST_MADE = 100_000
 """Holders' keys that are listed; of more, those that end first are left out."""
 MOST_MADE_BYTES = 24 * MIB
 """The same, in bytes of JSON."""
-KEPT_FOR = 30 * 86_400
+EXPIRED_KEPT_FOR = 30 * 86_400
 """Seconds for which a key is listed that has expired."""
-CLOCKS_DIFFER = 60
+CLOCKS_AHEAD = 60
 """Seconds by which the clock of another node may be ahead: what it has made by now is revoked, too.
 """
 _FORMAT = 1
@@ -73,7 +73,7 @@ class Register:
         if holder in self.revoked:
             issued = max(issued, self._until(holder) + 1)
         expires = max(int(now), issued) + int(valid)
-        passkey = Passkey(holder, min(issued, LATEST), min(expires, LATEST))
+        passkey = Passkey(holder, min(issued, LATEST_SECOND), min(expires, LATEST_SECOND))
         self.note(Made(holder, name, passkey.issued, passkey.expires))
         if by_operator:
             self.welcome(holder, passkey.issued)
@@ -97,8 +97,8 @@ class Register:
     def revoke(self, holder: str, now: float) -> None:
         """Revoke all keys that a holder has by now, also those that a clock ahead of ours made."""
         issued = [made.issued for made in self.of(holder)]
-        until = max(int(now) + CLOCKS_DIFFER, self.welcomed.get(holder, 0), *issued, 0)
-        self.note_revoked(holder, Revocation(min(until, LATEST), int(now)))
+        until = max(int(now) + CLOCKS_AHEAD, self.welcomed.get(holder, 0), *issued, 0)
+        self.note_revoked(holder, Revocation(min(until, LATEST_SECOND), int(now)))
 
     def note_revoked(self, holder: str, revocation: Revocation) -> None:
         """Take in that a holder was revoked."""
@@ -149,7 +149,7 @@ class Register:
 
         Every revocation stays: nobody knows for how long a key is good that isn't listed any more.
         """
-        listed = [made for made in self.all_made() if made.expires > now - KEPT_FOR]
+        listed = [made for made in self.all_made() if made.expires > now - EXPIRED_KEPT_FOR]
         # What was issued in what we take for the future is needed to revoke it.
         listed.sort(key=lambda made: (made.issued > now, made.expires), reverse=True)
         kept = Register(revoked=dict(self.revoked))
@@ -221,6 +221,6 @@ def _text(value: object) -> str:
 
 def checked_moment(value: object) -> int:
     """Return a time (Unix s) of somebody else's; ValueError if a key can't name it."""
-    if type(value) is not int or not 0 <= value <= LATEST:
+    if type(value) is not int or not 0 <= value <= LATEST_SECOND:
         raise ValueError("a time in it is none")
     return value

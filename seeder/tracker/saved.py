@@ -16,7 +16,7 @@ from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import KEY_LENGTH, LARGEST_COUNT, PEER_ID_LENGTH, client_key
 from seeder.tracker.members import SavedMember
-from seeder.tracker.passkeys import LATEST, Passkey, check_holder
+from seeder.tracker.passkeys import LATEST_SECOND, Passkey, check_holder
 
 Cell: TypeAlias = str | int | float
 
@@ -369,7 +369,7 @@ def _beginning(before: Cell, seen: float) -> float:
 
 
 def _moment(cell: Cell) -> int:
-    if _count(cell) > LATEST:
+    if _count(cell) > LATEST_SECOND:
         raise ValueError(f"{cell!r} is no time")
     return _count(cell)
 

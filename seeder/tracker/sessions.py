@@ -21,7 +21,7 @@ from seeder.tracker.lookup import Lookup
 COMPLETED, UNSURE = 1, 2
 """Flags of a session: its completion was counted; an earlier run may have counted more of it (in
 this one it hasn't announced, or only as a seed)."""
-UNKNOWN = -1
+UNTOLD = -1
 """For `uploaded` before there is one, or if nobody asks for it."""
 
 _MOST_TAIL = 8
@@ -79,7 +79,7 @@ class Sessions:
         self.downloaded = array("q")
         """The highest `downloaded` seen in this download, in bytes."""
         self.uploaded = array("q")
-        """The last `uploaded` seen, in bytes, or UNKNOWN."""
+        """The last `uploaded` seen, in bytes, or UNTOLD."""
         self.claimed = array("q")
         """Bytes of this download that were looked at, whether they were believed or not."""
         self.seen = array("d")
@@ -112,7 +112,7 @@ class Sessions:
         if number < 0:
             self._names += name
             self.downloaded.append(downloaded)
-            self.uploaded.append(UNKNOWN)
+            self.uploaded.append(UNTOLD)
             self.claimed.append(0)
             self.seen.append(seen)
             self.flags.append(UNSURE)

@@ -35,10 +35,10 @@ MOST_HELD = 256 * MIB
 MOST_BYTES_OF_PEER = 8 * MIB
 MOST_PIECES_OF_PEER = 16
 """Limits of the cold pieces of one peer that are on their way or wait to be sent."""
-PATIENCE = 10.0
+PIECE_PATIENCE = 10.0
 """Seconds; a cold piece that takes longer is turned down: clients wait 20 s before they give up on
 us."""
-PATIENCE_IN_LINE = 2 * PATIENCE
+PATIENCE_IN_LINE = 2 * PIECE_PATIENCE
 FAILURE_PAUSE = 10.0
 """Seconds before a piece that failed is asked for again on behalf of one peer."""
 
@@ -357,7 +357,8 @@ class Feed:
             wanted, fetched = index in self._wanted, index in self._fetching
             in_line = not fetched and index not in self._failed
             too_long = (
-                now - since > (PATIENCE_IN_LINE if in_line else PATIENCE) or index in self._hopeless
+                now - since > (PATIENCE_IN_LINE if in_line else PIECE_PATIENCE)
+                or index in self._hopeless
             )
             if wanted and too_long:
                 late.append(index)

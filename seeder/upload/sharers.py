@@ -17,7 +17,7 @@ MOST_CLIENTS = 4
 """Clients at one address that count: peer ids and ports cost nothing, so more would be believed."""
 AT_A_TIME = 4
 """Guests at an address that begin at a time, where what is left can't be enough for all."""
-STALLED = 30.0
+STALLED_AFTER = 30.0
 """Seconds after which one that takes nothing lets another have its turn, and one that takes
 something has it beside another: the slowest at an address mustn't keep the others waiting."""
 
@@ -78,7 +78,7 @@ class Claim(NamedTuple, Generic[G]):
     """How often it has let others go first because it took nothing."""
     place: int
     settled: bool = False
-    """Whether it has been served for `STALLED` seconds, and took something."""
+    """Whether it has been served for `STALLED_AFTER` seconds, and took something."""
 
 
 def choose(claims: list[Claim[G]], room: float) -> set[G]:

@@ -16,7 +16,7 @@ from seeder.net.addresses import Networks, network_text
 from seeder.net.notices import Notices
 from seeder.torrent.torrent import Torrent
 from seeder.upload.choker import ChokePolicy, PeerView, decide
-from seeder.upload.sharers import STALLED, Claim, Sharers, choose
+from seeder.upload.sharers import STALLED_AFTER, Claim, Sharers, choose
 from seeder.upload.standing import ORIGIN_SHARES, AddressHistory, CopyLimits, Standing
 
 _LOG = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ class Slots:
             and place.choked
             and not guest.uploaded
             and place.sharers.spare < 0
-            and now - place.since > STALLED
+            and now - place.since > STALLED_AFTER
         )
 
     def review(self, now: float) -> None:
@@ -346,7 +346,7 @@ class Slots:
 
     def _claim(self, guest: Guest, number: int, now: float) -> Claim[Guest]:
         place = self._places[guest]
-        settled = not (place.choked or place.passed) and now - place.since > STALLED
+        settled = not (place.choked or place.passed) and now - place.since > STALLED_AFTER
         return Claim(guest, guest.needs, guest.uploaded, place.passed, number, settled)
 
     def _wants(self, guest: Guest) -> bool:
@@ -358,7 +358,7 @@ class Slots:
         """Have those let others go first, from the next decision on, who take nothing."""
         for guest in chosen:
             place = self._places[guest]
-            if not place.choked and now - max(place.moved_at, place.since) > STALLED:
+            if not place.choked and now - max(place.moved_at, place.since) > STALLED_AFTER:
                 place.passed += 1
                 place.moved_at = now
 

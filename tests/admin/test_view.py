@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.admin.view import LONGEST_SEARCH, MOST_ROWS, ORDERS, View, name_of
+from seeder.admin.view import LONGEST_FILTER, MOST_ROWS, ORDERS, View, name_of
 from seeder.ledger.spans import Span
 from seeder.torrent.objects import ObjectRef
 
@@ -55,7 +55,7 @@ def test_nothing_is_asked_for_without_bound() -> None:
     view = View.of(b"rows=99999&first=99999999999&search=" + b"a" * 1000)
     assert view.rows == MOST_ROWS
     assert view.first == 10**9
-    assert view.search == "a" * LONGEST_SEARCH
+    assert view.search == "a" * LONGEST_FILTER
     assert View.of(b"rows=0").rows == 1
 
 

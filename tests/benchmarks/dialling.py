@@ -11,7 +11,7 @@ from bencode2 import bencode
 from cryptography.hazmat.decrepit.ciphers.algorithms import ARC4
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 
-from seeder.peer.mse import DISCARDED, GENERATOR, KEY_LENGTH, LONGEST_PAD, PRIME
+from seeder.peer.mse import DISCARDED, GENERATOR, LONGEST_PAD, PRIME, PUBLIC_KEY_LENGTH
 
 _HEAD = struct.Struct(">IB")
 _FAST = bytes(7) + b"\x04"  # reserved bits: the fast extension (BEP 6), nothing else
@@ -70,9 +70,9 @@ def open_encrypted(
     """Do the same behind an RC4 handshake; return the cipher for what is sent, too."""
     stream = _connect(address, source)
     private = secrets.randbits(160)
-    stream.sendall(pow(GENERATOR, private, PRIME).to_bytes(KEY_LENGTH, "big"))
-    their_key = int.from_bytes(read_exactly(stream, KEY_LENGTH), "big")
-    secret = pow(their_key, private, PRIME).to_bytes(KEY_LENGTH, "big")
+    stream.sendall(pow(GENERATOR, private, PRIME).to_bytes(PUBLIC_KEY_LENGTH, "big"))
+    their_key = int.from_bytes(read_exactly(stream, PUBLIC_KEY_LENGTH), "big")
+    secret = pow(their_key, private, PRIME).to_bytes(PUBLIC_KEY_LENGTH, "big")
     ours, theirs = (_keystream(name, secret, info_hash) for name in (b"keyA", b"keyB"))
     named, veil = (int.from_bytes(_sha1(part)) for part in (b"req2" + info_hash, b"req3" + secret))
     opening = _opening(info_hash)

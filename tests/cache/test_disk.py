@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from seeder.cache import disk, files
-from seeder.cache.health import RETRY_AFTER
+from seeder.cache.health import DISK_RETRY_AFTER
 from seeder.cache.memory import Key, Piece
 from seeder.config.node import CacheSettings
 from seeder.errors import StorageError
@@ -778,7 +778,7 @@ async def test_a_disk_that_refuses_reads_is_not_asked_for_cached_ones_either(
             await stand.get(torrent, 0)
         assert not stand.cache.is_on_disk(torrent, 0)
         assert read_cached(stand, torrent, 0, (0, 100)) == b""
-        stand.clock.now += RETRY_AFTER
+        stand.clock.now += DISK_RETRY_AFTER
         assert read_cached(stand, torrent, 0, (0, 100)) == torrent.piece(0)
 
 

@@ -7,7 +7,7 @@ from seeder.cluster import records
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
-from seeder.tracker.owed import FIRST_PAUSE, LONGEST_PAUSE
+from seeder.tracker.owed import RETOLD_AFTER, RETOLD_AT_LATEST
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.sessions import session_name
 from tests.cluster.lab import LabNode, Wire
@@ -78,7 +78,7 @@ class Pair:
         Who has to read all first hears it when it is due once more.
         """
         for _ in range(2):
-            self.later(LONGEST_PAUSE)
+            self.later(RETOLD_AT_LATEST)
             self._exchange()
 
     def _exchange(self) -> None:
@@ -173,7 +173,7 @@ def test_who_is_left_counts_what_it_heard_when_the_other_is_gone(pair: Pair) -> 
         pair.say(client, COMPLETED)
     pair.first.tell()
     pair.first.members.names = ("a",)
-    pair.later(FIRST_PAUSE)
+    pair.later(RETOLD_AFTER)
     pair.first.tell()
     assert pair.counted() == (10, 0)
     assert pair.first.exchange.untold == 0
@@ -314,7 +314,7 @@ def test_bytes_owed_to_a_node_that_is_gone_are_counted_by_who_heard_them(pair: P
     pair.have(300)
     pair.first.tell()
     pair.first.members.names = ("a",)
-    pair.later(FIRST_PAUSE)
+    pair.later(RETOLD_AFTER)
     pair.first.tell()
     assert pair.delivered() == (3000, 0)
     assert pair.first.exchange.untold == 0

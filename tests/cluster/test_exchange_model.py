@@ -13,7 +13,7 @@ from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
-from seeder.tracker.owed import CLOCKS_DIFFER, LONGEST_PAUSE
+from seeder.tracker.owed import CLOCKS_DIFFER, RETOLD_AT_LATEST
 from seeder.tracker.policy import SwarmPolicy
 from tests.cluster.lab import LabNode, Wire
 from tests.tracker.announcing import Ledger
@@ -194,7 +194,7 @@ class ClusterMachine(SwarmMachine):
     def hear_all(self) -> None:
         self._exchange()
         # What was lost of what another node is to count is told again within that time.
-        self.let_pass(LONGEST_PAUSE)
+        self.let_pass(RETOLD_AT_LATEST)
         self._exchange()
         for info_hash, sure in self.sure.items():
             plain = self.plain[info_hash]

@@ -7,7 +7,7 @@ import pytest
 from seeder.admin.reloads import ReloadReport, Reloads
 from seeder.control.document import openapi
 from seeder.control.operations import (
-    ROOT,
+    API_ROOT,
     AnyOperation,
     ApiAnswer,
     ApiCall,
@@ -65,7 +65,7 @@ def document() -> dict[str, Any]:
 
 def test_an_operation_is_told_whole(document: dict[str, Any]) -> None:
     [(path, methods)] = document["paths"].items()
-    assert path == f"{ROOT}/things/{{bucket}}/{{key}}:make"
+    assert path == f"{API_ROOT}/things/{{bucket}}/{{key}}:make"
     told = methods["post"]
     assert (told["operationId"], told["summary"]) == ("makeThing", "Make a thing")
     bucket, key, limit, name = told["parameters"]
@@ -110,6 +110,6 @@ def test_what_takes_no_body_has_none() -> None:
         raise AssertionError("nobody asks for it")
 
     document = openapi(ReloadResource(Reloads(0), reload).operations(), "1.2")
-    told = document["paths"][f"{ROOT}/reload"]["post"]
+    told = document["paths"][f"{API_ROOT}/reload"]["post"]
     assert "requestBody" not in told
     assert not {"413", "415"} & set(told["responses"])

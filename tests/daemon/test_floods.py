@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from seeder.daemon.floods import MOST, MOST_COMPLAINTS, WINDOW, FloodGate
+from seeder.daemon.floods import FLOOD_WINDOW, MOST, MOST_COMPLAINTS, FloodGate
 
 PEERS = "seeder.peer.session"
 
@@ -56,7 +56,7 @@ def opened(count: int, name: str = PEERS, level: int = logging.INFO) -> None:
 
 def test_the_rest_of_a_flood_is_one_line(gate: FloodGate, clock: Clock, lines: io.StringIO) -> None:
     opened(2000)
-    clock.now += WINDOW
+    clock.now += FLOOD_WINDOW
     gate.summarise()
     gate.summarise()
     *first, summary = lines.getvalue().splitlines()
@@ -67,7 +67,7 @@ def test_the_rest_of_a_flood_is_one_line(gate: FloodGate, clock: Clock, lines: i
 
 def test_the_next_line_after_a_window_brings_the_summary(clock: Clock, lines: io.StringIO) -> None:
     opened(MOST + 1)
-    clock.now += WINDOW - 0.1
+    clock.now += FLOOD_WINDOW - 0.1
     opened(1)
     assert len(lines.getvalue().splitlines()) == MOST
     clock.now += 0.1
@@ -81,7 +81,7 @@ def test_a_day_of_flood_is_a_few_lines_a_second(clock: Clock, lines: io.StringIO
     for _ in range(100):
         opened(300)
         clock.now += 1
-    assert len(lines.getvalue().splitlines()) <= 100 * (MOST + 1) / WINDOW
+    assert len(lines.getvalue().splitlines()) <= 100 * (MOST + 1) / FLOOD_WINDOW
 
 
 def test_one_kind_takes_nothing_from_another(gate: FloodGate, lines: io.StringIO) -> None:
@@ -105,7 +105,7 @@ def test_ten_thousand_objects_are_a_few_lines(
 ) -> None:
     most = MOST if level == logging.INFO else MOST_COMPLAINTS
     opened(10_000, f"seeder.{room}", level)
-    clock.now += WINDOW
+    clock.now += FLOOD_WINDOW
     gate.summarise()
     *first, summary = lines.getvalue().splitlines()
     assert len(first) == most
@@ -125,7 +125,7 @@ def test_the_stop_sums_up_what_is_left(gate: FloodGate, lines: io.StringIO) -> N
 def test_a_flood_leaves_no_memory(gate: FloodGate, clock: Clock) -> None:
     for _ in range(50):
         opened(100)
-        clock.now += WINDOW
+        clock.now += FLOOD_WINDOW
     gate.summarise()
     assert not gate._windows
 
@@ -136,7 +136,7 @@ def test_a_line_that_can_not_be_made_up_fails_nobody_who_logs_after_it(
     monkeypatch.setattr(logging, "raiseExceptions", False)  # else what was written is told of
     for _ in range(MOST + 5):
         logging.getLogger(PEERS).info("peer %d of %s opened", *range(1))
-    clock.now += WINDOW
+    clock.now += FLOOD_WINDOW
     opened(1)
     assert "5 more lines like this one in 10 s: seeder.peer.session: peer %d of %s" in (
         lines.getvalue()

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from seeder.gateway.access import Keyring, ReadKey
-from seeder.gateway.listing import NAMESPACE, SLICE
+from seeder.gateway.listing import KEYS_AT_ONCE, NAMESPACE
 from seeder.gateway.routes import PublicRoutes
 from seeder.http.messages import Request, Response, split_target
 from seeder.net.buckets import AddressLimiter
@@ -199,7 +199,7 @@ def test_a_bucket_has_the_date_of_its_first_torrent_and_objects_never_one_of_197
 
 async def test_a_page_is_made_in_slices() -> None:
     """Others get their turn in between, also where nothing may be shown of many objects."""
-    catalog, many = Catalog(), 9 * SLICE
+    catalog, many = Catalog(), 9 * KEYS_AT_ONCE
     publish_bundle(catalog, "b/", *(f"{number:04}" for number in range(many)))
     for number in range(many):
         publish(catalog, f"c/{number:04}", public=False, live=number == 0)
@@ -210,13 +210,13 @@ async def test_a_page_is_made_in_slices() -> None:
     listed = routes(request_of("bucket"))
     assert not isinstance(listed, Response)
     assert len(texts(await listed, "Key")) == many
-    assert steps.count >= many // SLICE
+    assert steps.count >= many // KEYS_AT_ONCE
     catalog.remove(ObjectRef("default", "bucket", "b/"))
     steps.count = 0
     refused = routes(request_of("bucket"))
     assert not isinstance(refused, Response)
     assert error_code(await refused) == "AccessDenied"
-    assert steps.count >= many // SLICE
+    assert steps.count >= many // KEYS_AT_ONCE
     trio.lowlevel.remove_instrument(steps)
     # What was found out of a closed bucket holds for a moment.
     assert error_code(ask(routes, "bucket")) == "AccessDenied"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from seeder.net.sockets import V4_MAPPED, bind_datagrams, packed_address
 from seeder.torrent.info import InfoHash
-from seeder.tracker.datagrams import EPOCH, MOST_SCRAPED, ConnectionIds
+from seeder.tracker.datagrams import EPOCH, MOST_IN_DATAGRAM, ConnectionIds
 from tests.gateway.asking import (
     ANNOUNCE,
     CLIENT,
@@ -239,5 +239,5 @@ async def test_a_scrape_of_many_is_answered_for_as_many_as_a_datagram_takes(hash
             await client.send(request)
         answers = [await client.recv(2000) for _ in range(1 + bool(hashes))]
         assert [len(answer) for answer in answers] == list(
-            chain([8 + 12 * min(hashes, MOST_SCRAPED)] * bool(hashes), [20])
+            chain([8 + 12 * min(hashes, MOST_IN_DATAGRAM)] * bool(hashes), [20])
         )

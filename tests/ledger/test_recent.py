@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.node import NodeFigures
-from seeder.ledger.recent import SHOWN, SLICE, STEP, STEPS, TRACKS, Recent
+from seeder.ledger.recent import RECENT_STEP, SHOWN_COUNTERS, SLICE, STEPS, TRACKS, Recent
 from tests.ledger.support import DEBIAN, NELSON, NOON
 
-UPLOADED = SHOWN.index("uploaded_bytes")
+UPLOADED = SHOWN_COUNTERS.index("uploaded_bytes")
 
 
 class Watched:
@@ -27,7 +27,9 @@ class Watched:
     def accounts(self) -> tuple[Account, ...]:
         return (self.ledger.unattributed, *self.ledger.accounts)
 
-    def look(self, seconds: float = STEP, *, clock: float | None = None, peers: int = 0) -> int:
+    def look(
+        self, seconds: float = RECENT_STEP, *, clock: float | None = None, peers: int = 0
+    ) -> int:
         self.now += seconds if clock is None else clock
         self.passed += int(seconds * 1000)
         figures = NodeFigures(self.passed, misses=self.passed, peers=peers)
@@ -36,7 +38,7 @@ class Watched:
     def node(self, first: int = 0) -> dict[int, int]:
         found: dict[int, int] = defaultdict(int)
         for number, _, counts in self.recent.snapshot(None).node(first):
-            found[number * STEP - NOON] += counts[UPLOADED]
+            found[number * RECENT_STEP - NOON] += counts[UPLOADED]
         return found
 
     def track(self, key: AccountKey) -> dict[int, int]:
@@ -45,7 +47,7 @@ class Watched:
         if key not in steps.tracked:
             return found
         for number, counts in steps.track(key, 0):
-            found[number * STEP - NOON] += counts[UPLOADED]
+            found[number * RECENT_STEP - NOON] += counts[UPLOADED]
         return found
 
 

@@ -30,7 +30,7 @@ from seeder.torrent import bencode
 from seeder.torrent.info import Info, parse_info
 from seeder.torrent.torrent import Torrent
 from seeder.units import KIB, MIB
-from seeder.upload.feed import PATIENCE
+from seeder.upload.feed import PIECE_PATIENCE
 from tests.cache.fakes import get_piece
 from tests.peer.node import (
     HAVE_ALL,
@@ -46,7 +46,7 @@ from tests.peer.node import (
 from tests.peer.wire import OUR_ID, cancel_message, greeting, piece_header, read
 
 DATA = make_data(10 * PIECE_LENGTH + 5000)
-LATE = PATIENCE + 1
+LATE = PIECE_PATIENCE + 1
 KEEP_ALIVE = bytes(4)
 
 
@@ -347,7 +347,7 @@ async def test_a_slow_piece_is_rejected_and_served_to_who_asks_again(tmp_path: P
         node.source.hold_up(0)
         await peer.request((0, 0, 10), (0, 10, 10))
         await wait_until(lambda: node.source.reads[0] == 1)
-        node.tick(PATIENCE - 1)
+        node.tick(PIECE_PATIENCE - 1)
         await peer.request((1, 0, 10))
         assert (await peer.read_block())[0] == (1, 0, 10)
         node.tick(LATE)
@@ -366,7 +366,7 @@ async def test_pieces_in_line_behind_slow_ones_are_rejected_too(tmp_path: Path) 
         node.source.hold_up(*range(40))
         await peer.request(*((index, 0, 10) for index in range(40)))
         await wait_until(lambda: len(node.source.reads) == 16)
-        node.tick(2 * PATIENCE + 1)
+        node.tick(2 * PIECE_PATIENCE + 1)
         found = [await peer.read() for _ in range(40)]
         assert found == [reject((index, 0, 10)) for index in range(40)]
 
@@ -381,7 +381,7 @@ async def test_without_fast_a_slow_piece_chokes_for_a_while(tmp_path: Path) -> N
         node.source.release()
         await node.warm(0)
         [session] = node.sessions()
-        node.tick(LATE + PATIENCE - 1)
+        node.tick(LATE + PIECE_PATIENCE - 1)
         assert session.wire.choking
         node.tick(2 * LATE)
         assert await peer.read() == UNCHOKE

@@ -14,7 +14,7 @@ from seeder.peer import messages
 from seeder.peer.messages import Block, MessageId
 from seeder.torrent import bencode
 from seeder.units import KIB, MIB
-from seeder.upload.feed import PATIENCE
+from seeder.upload.feed import PIECE_PATIENCE
 from tests.peer.node import Limits, Node, Peer, make_data, serving, wait_until
 from tests.peer.view import DONTHAVE_ID, View
 from tests.peer.wire import cancel_message
@@ -97,7 +97,7 @@ Step: TypeAlias = tuple[Callable[..., Awaitable[None]], tuple[object, ...]]
 steps = st.one_of(
     st.tuples(st.just(Leecher.request), st.tuples(st.lists(blocks, min_size=1, max_size=12))),
     st.tuples(st.just(Leecher.cancel), st.tuples(blocks)),
-    st.tuples(st.just(Leecher.tick), st.tuples(st.sampled_from([0.0, PATIENCE + 1]))),
+    st.tuples(st.just(Leecher.tick), st.tuples(st.sampled_from([0.0, PIECE_PATIENCE + 1]))),
     st.tuples(st.just(Leecher.choke), st.tuples(st.booleans())),
     st.tuples(st.just(Leecher.limit), st.tuples(rates)),
     st.tuples(st.just(Leecher.hold_up), st.tuples(ids)),
@@ -124,7 +124,7 @@ async def converse(plan: list[Step], *, memory: int, send_buffer: int | None) ->
             await leecher.limit(None)
 
             def settled() -> bool:
-                node.tick(2 * PATIENCE + 1)
+                node.tick(2 * PIECE_PATIENCE + 1)
                 return not leecher.view.outstanding
 
             await wait_until(settled)

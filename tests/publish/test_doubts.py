@@ -11,7 +11,7 @@ from seeder.publish.doubts import (
     FIRST_REST,
     LONGEST_PAUSE,
     LONGEST_REST,
-    MOST_PIECES,
+    MOST_DOUBTED_PIECES,
     Doubts,
 )
 
@@ -121,7 +121,7 @@ def test_no_more_than_a_few_pieces_are_remembered() -> None:
     doubts = Doubts()
     for index in range(10_000):
         doubts.add(index, WRONG, 0.0)
-    for index in range(MOST_PIECES):
+    for index in range(MOST_DOUBTED_PIECES):
         assert doubts
         doubts.dispel(index)
     assert not doubts

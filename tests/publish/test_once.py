@@ -114,7 +114,7 @@ async def test_one_node_makes_what_all_have(nodes: Callable[[str], Node]) -> Non
 async def test_another_owner_goes_on_where_one_died(
     nodes: Callable[[str], Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workshops, "LEASE", 0.5)
+    monkeypatch.setattr(workshops, "LEASE_SECONDS", 0.5)
     a, b = map(nodes, "ab")
     b.finish.set()
     with trio.fail_after(60):
@@ -149,8 +149,8 @@ async def _claimed(node: Node) -> str:
 async def test_a_lease_is_kept_while_it_takes_long(
     nodes: Callable[[str], Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workshops, "LEASE", 0.6)
-    monkeypatch.setattr(workshops, "RENEWED", 0.1)
+    monkeypatch.setattr(workshops, "LEASE_SECONDS", 0.6)
+    monkeypatch.setattr(workshops, "LEASE_RENEWED", 0.1)
     a, b = map(nodes, "ab")
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:

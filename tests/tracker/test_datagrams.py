@@ -11,7 +11,7 @@ from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceReques
 from seeder.tracker.datagrams import (
     EPOCH,
     LARGEST_REQUEST,
-    MOST_SCRAPED,
+    MOST_IN_DATAGRAM,
     ConnectionIds,
     ConnectRequest,
     DatagramAnnounce,
@@ -170,7 +170,7 @@ def test_a_scrape_has_whole_hashes_and_not_too_many() -> None:
     found = parse_datagram(head + b"".join(hashes[:2]) + b"x" * 19)
     assert found == DatagramScrape(ID, TRANSACTION, hashes[:2])
     many = parse_datagram((head + b"".join(hashes))[:LARGEST_REQUEST])
-    assert many == DatagramScrape(ID, TRANSACTION, hashes[:MOST_SCRAPED])
+    assert many == DatagramScrape(ID, TRANSACTION, hashes[:MOST_IN_DATAGRAM])
     assert parse_datagram(head) is None
     assert parse_datagram(head + b"x" * 19) is None
 

@@ -10,8 +10,8 @@ from seeder.tracker import owed
 from seeder.tracker.journal import departed
 from seeder.tracker.owed import (
     CLOCKS_DIFFER,
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
+    RETOLD_AFTER,
+    RETOLD_AT_LATEST,
     ClaimName,
     Owed,
     OwedClaim,
@@ -43,12 +43,12 @@ def test_what_is_owed_is_told_again_less_and_less_often_until_it_is_settled() ->
             moments.append(now)
         now += 1
     pauses = [after - before for before, after in itertools.pairwise(moments)]
-    assert pauses[:4] == [FIRST_PAUSE, 10, 20, 40]
-    assert set(pauses[4:]) == {LONGEST_PAUSE}
+    assert pauses[:4] == [RETOLD_AFTER, 10, 20, 40]
+    assert set(pauses[4:]) == {RETOLD_AT_LATEST}
     owing.begin_anew()
     assert due(owing, now) == [name(1)]
     owing.told([name(1)], now)
-    assert due(owing, now + FIRST_PAUSE) == [name(1)]
+    assert due(owing, now + RETOLD_AFTER) == [name(1)]
     owing.settle(name(1))
     owing.settle(name(1))
     owing.told([name(1)], now)

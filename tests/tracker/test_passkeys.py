@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from seeder.torrent.info import InfoHash
 from seeder.tracker.passkeys import (
-    LATEST,
+    LATEST_SECOND,
     LEAST_SECRET,
     LONGEST_HOLDER,
     Passkey,
@@ -27,7 +27,7 @@ LONGEST_PATH = 150
 @st.composite
 def passkeys(draw: st.DrawFn) -> Passkey:
     name = draw(st.text(min_size=1).filter(_is_name))
-    return Passkey(name, draw(st.integers(0, LATEST)), draw(st.integers(0, LATEST)))
+    return Passkey(name, draw(st.integers(0, LATEST_SECOND)), draw(st.integers(0, LATEST_SECOND)))
 
 
 def _is_name(text: str) -> bool:
@@ -101,9 +101,9 @@ def test_a_name_that_cannot_be_seen_or_is_too_long_is_refused(name: str) -> None
 @st.composite
 def spellings(draw: st.DrawFn) -> tuple[str, str]:
     """Return a key that may be in use, and one of its spellings in a URL."""
-    issued = draw(st.integers(1_600_000_000, LATEST - 1))
+    issued = draw(st.integers(1_600_000_000, LATEST_SECOND - 1))
     name = draw(st.text(min_size=1).filter(_is_name))
-    key = SIGNER.sign(Passkey(name, issued, draw(st.integers(issued + 1, LATEST))), HASH)
+    key = SIGNER.sign(Passkey(name, issued, draw(st.integers(issued + 1, LATEST_SECOND))), HASH)
     spelled = key
     for _ in range(draw(st.integers(0, 3))):
         chosen = draw(st.sets(st.sampled_from(sorted(set(spelled)))))

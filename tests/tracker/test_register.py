@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.tracker.passkeys import LATEST, Passkey
+from seeder.tracker.passkeys import LATEST_SECOND, Passkey
 from seeder.tracker.register import (
-    CLOCKS_DIFFER,
-    KEPT_FOR,
+    CLOCKS_AHEAD,
+    EXPIRED_KEPT_FOR,
     Made,
     Register,
     Revocation,
@@ -77,8 +77,8 @@ def test_names_are_apart() -> None:
 
 
 def test_the_end_of_time_is_the_latest_that_a_key_can_name() -> None:
-    key = issue(Register(), "alice", now=LATEST - 5, valid=10 * DAY)
-    assert key == Passkey("alice", LATEST - 5, LATEST)
+    key = issue(Register(), "alice", now=LATEST_SECOND - 5, valid=10 * DAY)
+    assert key == Passkey("alice", LATEST_SECOND - 5, LATEST_SECOND)
 
 
 names = st.sampled_from(["alice", "bob", "c d"])
@@ -126,10 +126,10 @@ def test_what_has_been_over_for_long_is_not_listed_and_a_revocation_is_kept() ->
     issue(register, "alice", "b/old")
     issue(register, "bob", "b/new", now=NOW + DAY)
     register.revoke("alice", NOW)
-    later = register.trimmed(NOW + DAY + KEPT_FOR)
+    later = register.trimmed(NOW + DAY + EXPIRED_KEPT_FOR)
     assert [made.name for made in later.all_made()] == ["b/new"]
-    assert later.revoked == {"alice": Revocation(NOW + CLOCKS_DIFFER, NOW)}
-    assert register.trimmed(NOW + DAY + KEPT_FOR - 1) == register
+    assert later.revoked == {"alice": Revocation(NOW + CLOCKS_AHEAD, NOW)}
+    assert register.trimmed(NOW + DAY + EXPIRED_KEPT_FOR - 1) == register
 
 
 @pytest.mark.parametrize("bound", ["MOST_MADE", "MOST_MADE_BYTES"])
@@ -147,7 +147,7 @@ def test_the_bounds_keep_what_ends_last_and_every_revocation(
     assert kept.revoked == register.revoked
 
 
-@given(steps, st.integers(0, 3 * DAY + KEPT_FOR), st.integers(0, 3))
+@given(steps, st.integers(0, 3 * DAY + EXPIRED_KEPT_FOR), st.integers(0, 3))
 def test_trimming_lets_nobody_in_again_and_shuts_nobody_out(
     done: list[tuple[str, str, int]], now: int, most: int
 ) -> None:
@@ -181,7 +181,7 @@ def test_what_a_revoked_one_asked_for_at_a_node_that_didnt_know_is_revoked_too()
 
 def test_a_key_of_a_clock_that_is_ahead_is_revoked_at_a_node_that_didnt_know_of_it() -> None:
     here, there = Register(), Register()
-    key = issue(there, "alice", now=NOW + CLOCKS_DIFFER)
+    key = issue(there, "alice", now=NOW + CLOCKS_AHEAD)
     here.revoke("alice", NOW)
     here.join(there)
     assert is_revoked(here, key)

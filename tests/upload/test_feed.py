@@ -16,8 +16,8 @@ from seeder.units import MIB
 from seeder.upload.feed import (
     FAILURE_PAUSE,
     MOST_PIECES_OF_PEER,
-    PATIENCE,
     PATIENCE_IN_LINE,
+    PIECE_PATIENCE,
     Feed,
     HeldPieces,
 )
@@ -193,10 +193,10 @@ def test_a_piece_that_was_cancelled_in_line_is_not_asked_for() -> None:
 def test_a_fetch_is_overdue_after_ten_seconds_and_again_after_ten_more() -> None:
     bench = Bench()
     bench.want(1)
-    assert bench.feed.overdue(PATIENCE) == []
-    assert bench.feed.overdue(PATIENCE + 1) == [1]
-    assert bench.feed.overdue(PATIENCE + 2) == []
-    assert bench.feed.overdue(2 * PATIENCE + 2) == [1]
+    assert bench.feed.overdue(PIECE_PATIENCE) == []
+    assert bench.feed.overdue(PIECE_PATIENCE + 1) == [1]
+    assert bench.feed.overdue(PIECE_PATIENCE + 2) == []
+    assert bench.feed.overdue(2 * PIECE_PATIENCE + 2) == [1]
     assert bench.cache.asked == [1]
 
 
@@ -209,8 +209,8 @@ def test_nothing_is_overdue_while_s3_is_away_and_reads_wait_for_it() -> None:
     assert bench.cache.asked == [0]
     # Back, or given up: from now on the piece has as long as any.
     bench.away = False
-    assert bench.feed.overdue(59.0 + PATIENCE) == []
-    assert bench.feed.overdue(60.0 + PATIENCE) == [0]
+    assert bench.feed.overdue(59.0 + PIECE_PATIENCE) == []
+    assert bench.feed.overdue(60.0 + PIECE_PATIENCE) == [0]
     assert bench.feed.overdue(60.0 + PATIENCE_IN_LINE) == [1]
 
 

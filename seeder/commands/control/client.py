@@ -20,11 +20,11 @@ import httpx
 from seeder.commands.texts import printable
 from seeder.config.secrets import read_secret
 from seeder.config.whereabouts import Whereabouts
+from seeder.control.operations import API_ROOT
 from seeder.errors import ConfigError, ControlFailed, ControlRefused, ControlSilent
 from seeder.net.local import local_address
 
 Json: TypeAlias = Any
-ROOT = "/api/v1"
 PATIENCE = 60.0
 """Seconds for an answer that takes no work."""
 _CONNECT = 5.0
@@ -116,7 +116,9 @@ class ControlClient:
                 f"{self.place}: status {answer.status_code}, which isn't the node's own answer:"
                 " mind the proxy before it"
             )
-        raise ControlFailed(f"{self.place}{ROOT}: no control API ({answer.status_code}): {_OLDER}")
+        raise ControlFailed(
+            f"{self.place}{API_ROOT}: no control API ({answer.status_code}): {_OLDER}"
+        )
 
     def _check_who_answers(self) -> None:
         """ControlFailed unless it is a node that a URL leads to; nothing has been asked of it."""
@@ -126,7 +128,7 @@ class ControlClient:
         except ControlSilent as error:
             raise ControlFailed(str(error)) from error
         if not isinstance(root, dict) or root.get("name") != "seeder":
-            raise ControlFailed(f"{self._url}{ROOT}: no control API: {_OLDER}")
+            raise ControlFailed(f"{self._url}{API_ROOT}: no control API: {_OLDER}")
 
     def _exchange(
         self, method: str, path: str, body: Mapping[str, object] | None, patience: float | None
@@ -136,11 +138,11 @@ class ControlClient:
                 self._client = self._stack.enter_context(self._open())
             return self._client.request(
                 method,
-                self._url + ROOT,
+                self._url + API_ROOT,
                 json=body,
                 timeout=httpx.Timeout(patience, connect=self._connect),
                 # As it is: httpx would take steps of the path away.
-                extensions={"target": (urlsplit(self._url).path + ROOT + path).encode()},
+                extensions={"target": (urlsplit(self._url).path + API_ROOT + path).encode()},
             )
         except httpx.ConnectTimeout as error:
             raise self._silent(self._connect) from error
@@ -218,7 +220,7 @@ def _checked_url(url: str) -> str:
         valid = False
     if not valid or parts.query or parts.fragment or "@" in parts.netloc:
         raise ConfigError([f"--url: {url!r}: want a URL such as http://127.0.0.1:9180"])
-    return url.rstrip("/").removesuffix(ROOT)
+    return url.rstrip("/").removesuffix(API_ROOT)
 
 
 def _read_token(path: Path) -> str:

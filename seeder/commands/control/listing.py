@@ -11,7 +11,7 @@ from seeder.commands.control.nodes import NodesWanted
 from seeder.commands.control.object_table import ObjectTable, Row, prefix_header, prefix_row
 from seeder.commands.control.objects import Verb
 from seeder.commands.control.output import show_answers
-from seeder.commands.control.pages import LARGEST_PAGE, ListName, page_path, pages_from
+from seeder.commands.control.pages import MOST_A_PAGE, ListName, page_path, pages_from
 from seeder.commands.ending import fail_if_any
 from seeder.commands.terminal import terminal_width
 from seeder.errors import ControlFailed
@@ -30,7 +30,7 @@ def list_kind(verb: Verb, kind: ListName, query: Mapping[str, str], *, everythin
         fail_if_any(faults)
         return
     with ExitStack() as stack:
-        limit = LARGEST_PAGE if everything else SHOWN + 1
+        limit = MOST_A_PAGE if everything else SHOWN + 1
         rows, faults = _rows(verb.nodes, kind, query, limit, stack)
         if rows is None:
             fail_if_any(faults)

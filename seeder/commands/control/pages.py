@@ -10,7 +10,7 @@ from seeder.commands.control.object_table import Row
 from seeder.config.origins import DEFAULT_ORIGIN
 
 ListName: TypeAlias = Literal["objects", "prefixes"]
-LARGEST_PAGE = 1000
+MOST_A_PAGE = 1000
 
 
 def page_path(kind: ListName, query: Mapping[str, str], limit: int) -> str:
@@ -40,6 +40,6 @@ def _pages(
 
 def objects_below(client: ControlClient, target: Target) -> Iterator[Row]:
     """Yield the objects of a prefix, or the one that its bundle is; ControlFailed."""
-    for row in pages_from(client, "objects", {"prefix": str(target)}, LARGEST_PAGE):
+    for row in pages_from(client, "objects", {"prefix": str(target)}, MOST_A_PAGE):
         if row["origin"] == (target.origin or DEFAULT_ORIGIN):
             yield row
