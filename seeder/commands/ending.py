@@ -7,9 +7,10 @@ from typing import NoReturn
 import click
 import trio
 
+from seeder.daemon.crashes import FAILED
 from seeder.errors import ConfigError, ControlRefused, SeederError, Unavailable
 
-FAILED, UNUSABLE = 1, 2
+UNUSABLE = 2
 INTERRUPTED = 128 + 2  # as a shell has it for SIGINT
 
 

@@ -24,6 +24,7 @@ from seeder.units import MIB
 _LOG = logging.getLogger(__name__)
 
 FAILED = 1
+"""The exit code of whatever didn't end as it should."""
 RESERVE = 4 * MIB
 """Bytes of address space that are given back to tell what happened. Nothing is in them."""
 PATIENCE = 5.0

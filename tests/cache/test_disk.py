@@ -276,7 +276,7 @@ async def test_a_disk_that_fails_at_start_is_taken_into_use_when_it_works(
         tried += 1
         raise OSError(number, os.strerror(number), f"{root}/inside")
 
-    monkeypatch.setattr(disk, "RETRY_AFTER", 0.01)
+    monkeypatch.setattr(disk, "DISK_RETRY_AFTER", 0.01)
     async with trio.open_nursery() as nursery:
         stand = Stand(Settings(tmp_path))
         with monkeypatch.context() as patch:

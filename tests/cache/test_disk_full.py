@@ -124,7 +124,7 @@ async def test_a_disk_that_is_read_only_at_start_is_named_read_and_written_later
     monkeypatch: pytest.MonkeyPatch,
     below: bool,
 ) -> None:
-    monkeypatch.setattr(disk, "RETRY_AFTER", 0.01)
+    monkeypatch.setattr(disk, "DISK_RETRY_AFTER", 0.01)
     directory = small_disk / "below" if below else small_disk
     torrent = FakeTorrent()
     if not below:
@@ -152,7 +152,7 @@ async def test_a_disk_that_is_read_only_at_start_is_named_read_and_written_later
 async def test_a_disk_without_inodes_at_start_is_named_and_used_later(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(disk, "RETRY_AFTER", 0.01)
+    monkeypatch.setattr(disk, "DISK_RETRY_AFTER", 0.01)
     torrent = FakeTorrent()
     with small_file_system(tmp_path / "small", MIB, inodes=8) as point:
         others = [point / f"of somebody else {number}" for number in range(7)]

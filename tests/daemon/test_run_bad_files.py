@@ -213,7 +213,7 @@ FAILING = {"read-only": read_only, "full": full, "without inodes": without_inode
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what failed be tried again soon."""
-    monkeypatch.setattr(disk, "RETRY_AFTER", 0.01)
+    monkeypatch.setattr(disk, "DISK_RETRY_AFTER", 0.01)
     monkeypatch.setattr(rounds, "FIRST_RETRY", 0.01)
     monkeypatch.setattr(swarm_file, "SAVE_EVERY", 0.05)
 

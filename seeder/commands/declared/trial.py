@@ -6,7 +6,8 @@ from functools import partial
 
 import click
 
-from seeder.commands.ending import FAILED, run_or_fail
+from seeder.commands.ending import run_or_fail
+from seeder.daemon.crashes import FAILED
 from seeder.units import parse_size, rounded_size
 
 
