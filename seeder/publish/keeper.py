@@ -161,6 +161,9 @@ class Keeper(Rounds):
         if listed != wanted.listed:
             self._restless = Restless()
             self.wake()
+        elif self.due_at is not None and self.due_at - trio.current_time() > self.refresh:
+            # Its time was set by a longer `refresh`, as may be that of many others.
+            self.start(self._timetable.rng.uniform(0, self.refresh))
 
     # -- before its time
 

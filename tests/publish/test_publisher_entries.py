@@ -195,6 +195,22 @@ async def test_an_object_is_looked_at_when_asked_for(world: World) -> None:
     assert not world.publisher.refresh(name_of(entry(key="nobody")))
 
 
+async def test_a_shorter_refresh_counts_from_the_change_on(
+    world: World, server: ObjectsServer
+) -> None:
+    before = entry(key="d/a", refresh=30 * 86_400.0)
+    await world.publisher.apply([before])
+    await until_published(world, [before])
+    ref = ObjectRef("default", "bucket", "d/a")
+    rounds = world.publisher.rounds_of(ref)
+    assert rounds is not None
+    await world.until_all(lambda: not rounds.is_due)
+    began_at = rounds.looked.began_at
+    await world.publisher.apply([entry(key="d/a", refresh=0.05)])
+    await world.until_all(lambda: rounds.looked.began_at != began_at)
+    assert world.publisher.rounds_of(ref) is rounds
+
+
 async def test_a_fault_of_ours_with_one_entry_keeps_no_other_from_being_published(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
