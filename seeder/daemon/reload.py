@@ -131,7 +131,7 @@ async def _reload(node: Node, path: Path | None, instance: str | None) -> Reload
     name = source_name(path)
     outcome: ReloadOutcome = "ok"
     reason = None
-    fixed = tuple(_fixed(before, config))
+    fixed = tuple(keys_of_a_start(before, config))
     if fixed:
         changed = ", ".join(fixed)
         _LOG.warning("%s changed in %s: that takes effect at the next start", changed, name)
@@ -227,7 +227,7 @@ def _admin(running: AdminSettings, wanted: AdminSettings) -> AdminSettings:
     return running.model_copy(update={name: getattr(wanted, name) for name in LIVE_TOKEN})
 
 
-def _fixed(running: Config, wanted: Config) -> Iterator[str]:
+def keys_of_a_start(running: Config, wanted: Config) -> Iterator[str]:
     """Yield the names of the changed settings that only a start takes up."""
     live = {name: getattr(wanted.peer, name) for name in LIVE}
     taken_up = {
