@@ -87,6 +87,7 @@ async def open_ground(config: Config, listeners: Listeners) -> AsyncIterator[Gro
         trio.open_nursery() as nursery,
     ):
         accounts.split = foundation.split
+        foundation.database.is_settled = lambda: not catalog.loading
         yield Ground(
             config=config,
             listeners=listeners,

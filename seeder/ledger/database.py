@@ -7,8 +7,9 @@ the start is opened by a later flush, and what former runs counted joins what wa
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
@@ -60,6 +61,9 @@ class LedgerDatabase:
         self.joined: Callable[[Counters, Spent], object] = lambda counted, spent: None
         self.figures: Callable[[], NodeFigures | None] = lambda: None
         """Returns what the node has done since its start; None before it is known."""
+        self.is_settled: Callable[[], bool] = lambda: True
+        """Tells whether all that is published is known. Until then a FORMER account may be served
+        again any moment, and stays as it is in the file unless something was counted on it."""
         self._path = path
         self._busy = busy
         self._clock = clock
@@ -185,9 +189,9 @@ class LedgerDatabase:
             if file is None:
                 file = await self._open_late(ledger)
             accounts = (ledger.unattributed, *ledger.accounts)
-            await self._write(
-                file, accounts, now, self.figures(), (ledger.groups.counts, ledger.holders)
-            )
+            entries = partial(_entries, accounts, settled=self.is_settled())
+            others = ledger.groups.counts, ledger.holders
+            await self._write(file, entries, now, self.figures(), others)
         except StorageError as error:
             self._failed(str(error))
             return False
@@ -213,12 +217,12 @@ class LedgerDatabase:
     async def _write(
         self,
         file: LedgerFile,
-        accounts: Sequence[Account],
+        entries: Callable[[LedgerFile], Iterator[Entry]],
         now: float,
         node: NodeFigures | None,
         others: tuple[Mapping[str, GroupCounts], HolderLedger],
     ) -> None:
-        counted = (accounts, now, node, others)
+        counted = (entries, now, node, others)
         try:
             await self._in_thread(_write, file, *counted, abandon_on_cancel=True)
         except LedgerDamaged as error:
@@ -285,14 +289,23 @@ class LedgerDatabase:
 
 def _write(
     file: LedgerFile,
-    accounts: Sequence[Account],
+    entries: Callable[[LedgerFile], Iterator[Entry]],
     now: float,
     node: NodeFigures | None,
     others: tuple[Mapping[str, GroupCounts], HolderLedger],
 ) -> None:
     # Read in this thread, since there may be thousands. One thread writes at a time, so what it
     # reads is never older than what was written before; an account is read in one step.
-    file.write(map(Entry.of, accounts), now, node, *others)
+    file.write(entries(file), now, node, *others)
+
+
+def _entries(accounts: Sequence[Account], file: LedgerFile, *, settled: bool) -> Iterator[Entry]:
+    """Yield accounts as they are now; unless that is `settled`, none that is a former one so far
+    and on which nothing was counted."""
+    for entry in map(Entry.of, accounts):
+        written = file.written.get(entry.key)
+        if settled or entry.state != FORMER or not written or entry.counts != written.counts:
+            yield entry
 
 
 def _join(ledger: Ledger, entries: Iterable[Entry], known: Mapping[AccountKey, Entry]) -> None:

@@ -39,6 +39,11 @@ class Entry(NamedTuple):
     """info hash, size, pieces, state, peers, seeds"""
     counts: tuple[int, ...]
 
+    @property
+    def state(self) -> str:
+        """The state of its torrent."""
+        return self.details[3]
+
     @classmethod
     def of(cls, account: Account) -> "Entry":
         details = (

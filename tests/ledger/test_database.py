@@ -4,6 +4,8 @@ import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -83,6 +85,41 @@ async def test_a_loaded_account_is_a_former_one_until_it_is_served_again(path: P
     for account in (ledger.account(NELSON), read_ledger(path, now=NOON).ledger.account(NELSON)):
         assert (account.state, account.peers, account.seeds) == (FORMER, 0, 0)
         assert (account.info_hash, account.size, account.pieces) == ("ab" * 20, 1000, 10)
+
+
+async def test_a_row_stays_as_it_is_until_it_is_known_whether_its_object_is_published(
+    path: Path,
+) -> None:
+    first = Ledger()
+    for key in (NELSON, replace(NELSON, key="gone")):
+        first.account(key).state = "serving"
+    database = await LedgerDatabase.open(path)
+    await database.flush(first)
+    await database.aclose()
+    ledger, settled = Ledger(), False
+    database = await LedgerDatabase.open(path)
+    database.is_settled = lambda: settled
+    await database.load(ledger)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE seen (state)")
+        connection.execute(
+            "CREATE TRIGGER see AFTER UPDATE ON accounts BEGIN"
+            " INSERT INTO seen VALUES (new.state); END"
+        )
+        connection.commit()
+        await database.flush(ledger)
+        ledger.account(NELSON).uploaded(10)  # what is counted is written all the same
+        await database.flush(ledger)
+        assert connection.execute("SELECT state FROM seen").fetchall() == [(FORMER,)]
+        ledger.account(NELSON).state = "serving"
+        settled = True
+        await database.flush(ledger)
+        await database.aclose()
+        assert connection.execute("SELECT state FROM seen").fetchall() == [
+            (FORMER,),
+            ("serving",),
+            (FORMER,),
+        ]
 
 
 async def test_loading_after_a_flush_is_refused(path: Path) -> None:
