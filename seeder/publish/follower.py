@@ -28,7 +28,7 @@ from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
 from seeder.publish.makers import Maker
 from seeder.publish.prefix import Prefix, PrefixState
-from seeder.publish.rounds import REFUSED_RETRY, Rounds
+from seeder.publish.rounds import Rounds
 from seeder.publish.serving import DELETED, WITHDRAWN
 from seeder.publish.timetable import Timetable
 from seeder.s3.answers import printable
@@ -198,6 +198,9 @@ class Follower(Rounds):
             if is_ours:  # else it may belong to another entry
                 await self._take_in_one(key, found)
                 self._note_look(ref, began_at)
+                rounds = self._keepers.rounds_of(ref)
+                if rounds is not None and rounds.is_put_off:
+                    rounds.wake()  # what was refused may be granted now, though it is as it was
 
     def _note_look(self, ref: ObjectRef, began_at: float, fault: str | None = None) -> None:
         rounds = self._keepers.rounds_of(ref)
@@ -251,7 +254,7 @@ class Follower(Rounds):
             case TooManyObjects():
                 state, delay = PrefixState.FAILED, inf
             case AccessDenied() | ObjectMissing():
-                state, delay = PrefixState.FAILED, REFUSED_RETRY
+                state, delay = PrefixState.FAILED, self.put_off()
             case _:
                 state, delay = PrefixState.WAITING, retry
         self._settle(state, error)

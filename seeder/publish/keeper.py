@@ -34,7 +34,7 @@ from seeder.publish.embargo import MOST_LOGGED, told
 from seeder.publish.entries import Wanted
 from seeder.publish.makers import Maker
 from seeder.publish.restless import RESTLESS, Restless
-from seeder.publish.rounds import REFUSED_RETRY, Rounds
+from seeder.publish.rounds import Rounds
 from seeder.publish.serving import DELETED, LOST, Serving, replaced
 from seeder.publish.timetable import Timetable
 from seeder.s3.listing import Listed, suspicion
@@ -160,6 +160,7 @@ class Keeper(Rounds):
                 self.release()
         if listed != wanted.listed:
             self._restless = Restless()
+        if listed != wanted.listed or self.is_put_off:
             self.wake()
         elif self.due_at is not None and self.due_at - trio.current_time() > self.refresh:
             # Its time was set by a longer `refresh`, as may be that of many others.
@@ -417,14 +418,14 @@ class Keeper(Rounds):
                 if publication.torrent is not None:
                     self._current.retire(DELETED)
                 self._serving.look_at(publication, None)
-                state, delay = State.FAILED, REFUSED_RETRY
+                state, delay = State.FAILED, self.put_off()
                 if self._serving.may_return(publication) is not None:
                     delay = retry  # it may have been deleted to be uploaded anew
             case ObjectChanged():
                 if self._restless.changes():
                     error, delay = ObjectChanged(f"{self.name}: {RESTLESS}"), self.refresh
             case AccessDenied():
-                state, delay = State.FAILED, REFUSED_RETRY
+                state, delay = State.FAILED, self.put_off()
             case StorageError():
                 state = State.FAILED
             case MetainfoError() | TooManyObjects():

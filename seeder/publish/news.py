@@ -70,7 +70,8 @@ class NewsDesk:
             if settings is not None and not settings.bundle:
                 publication = self._catalog.publications.get(each)
                 known = None if publication is None else publication.pinned
-                heard.append("known" if _tells(news, known) else self._line_up(each, None))
+                is_known = _tells(news, known) and not self._is_put_off(each)
+                heard.append("known" if is_known else self._line_up(each, None))
         prefix = self._prefixes.entries.prefix_of(ref)
         if prefix is not None:
             heard += self._hear_below(prefix, ref, news)
@@ -91,7 +92,13 @@ class NewsDesk:
         listed = objects.get(ref.key)
         state = None if listed is None else PinnedObject(ref, listed.etag, listed.size)
         is_known = _tells(news, state) or (news.removed and listed is None)
+        is_known = is_known and not self._is_put_off(ref)
         yield "known" if is_known else self._line_up(ref, prefix)
+
+    def _is_put_off(self, ref: ObjectRef) -> bool:
+        """Tell whether S3 refused an object that is published: it may give it now."""
+        rounds = self._keepers.rounds_of(ref)
+        return rounds is not None and rounds.is_put_off
 
     def is_busy_with(self, origin: str, news: News) -> bool:
         """Tell whether an object isn't settled yet: asked about, waiting, or hashed."""

@@ -10,6 +10,7 @@ import trio
 
 from seeder.config.objects import ObjectSettings
 from seeder.metainfo.bundles import as_listed
+from seeder.net.slices import Slices
 from seeder.publish.entries import Entries, Wanted
 from seeder.publish.follower import Follower
 from seeder.publish.keepers import Keepers
@@ -147,6 +148,16 @@ class Prefixes:
         """Return the objects below a prefix, by key; none of one that isn't followed yet."""
         follower = self._followers.get(prefix)
         return {} if follower is None else follower.prefix.objects
+
+    async def ask_for_refused(self, prefix: ObjectRef) -> None:
+        """Have S3 asked soon for the objects below a prefix that it refused."""
+        slices = Slices()
+        for key in tuple(self.objects_below(prefix)):
+            rounds = self._keepers.rounds_of(ObjectRef(prefix.origin, prefix.bucket, key))
+            if rounds is not None and rounds.is_put_off:
+                rounds.wake()
+            if slices.is_over:
+                await slices.turn()
 
     def rounds_of(self, prefix: ObjectRef) -> Rounds | None:
         """Return the rounds in which a prefix is listed, if it is followed."""

@@ -143,7 +143,8 @@ class Publisher:
                 self.news.ask(name.ref, owner)
 
     def refresh(self, name: EntryName) -> bool:
-        """Have S3 asked soon how an object stands, or what is below a prefix; False for others."""
+        """Have S3 asked soon how an object stands, or what is below a prefix, and for what it
+        refused of that; False for others."""
         ref = name.ref
         prefix = None if name.is_followed else self.prefixes.entries.prefix_of(ref)
         rounds = self._rounds_of(name)
@@ -154,6 +155,8 @@ class Publisher:
             self.news.ask(ref, prefix)
         if prefix is None or self._keepers.torrent_of(ref) is None:
             rounds.wake()
+        if name.is_followed:
+            self._timetable.nursery.start_soon(self.prefixes.ask_for_refused, ref)
         return True
 
     def _rounds_of(self, name: EntryName) -> Rounds | None:

@@ -1,7 +1,8 @@
 """The rounds in which an object or a prefix is kept up to date, and what follows a failed one.
 
-A failed round is tried again, later each time; one that lacks budget, as soon as there is some, and
-one that met no S3, soon after that is back. A fault of ours in one round affects no other object.
+A failed round is tried again, later each time, and what S3 refused much later; one that lacks
+budget, as soon as there is some, and one that met no S3, soon after that is back. Whatever somebody
+wants a look at has one at once. A fault of ours in one round affects no other object.
 """
 
 import logging
@@ -22,7 +23,10 @@ FIRST_RETRY = 1.0
 LONGEST_RETRY = 60.0
 """Seconds until a failed round is tried again: the first, doubled each time up to the longest."""
 REFUSED_RETRY = 60.0
-"""Seconds after a 403 or 404: it takes a person to change that."""
+"""Seconds until S3 is asked again after a 403 or 404, doubled each time, `refresh` at most: it
+takes a person to change that, and each question is paid for."""
+SOONEST = 0.5
+"""The least part of them that is waited: many that were refused at once come one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Rounds(ABC):
 
     # There may be a hundred thousand of them.
     __slots__ = (
-        *("_ended", "_noted_at", "_over", "_retry", "_scope", "_timetable"),
+        *("_ended", "_noted_at", "_over", "_refusals", "_retry", "_scope", "_timetable"),
         *("_woken", "due_at", "last_error", "looked", "told"),
     )
 
@@ -68,6 +72,8 @@ class Rounds(ABC):
         """Set when a round is over, if somebody waits for one."""
         self._retry = FIRST_RETRY
         """Seconds until a round that fails is tried again."""
+        self._refusals = 0
+        """How often S3 has refused it in a row."""
         self._scope: trio.CancelScope | None = None
         """Around the task of a round; None while there is none."""
         self._ended = False
@@ -113,6 +119,7 @@ class Rounds(ABC):
     def wake(self) -> None:
         """Have the next round begin now, or as soon as the present one is over."""
         self.note_asked()
+        self._refusals = 0
         if self._woken or self._ended:
             return
         self._woken = True
@@ -123,6 +130,17 @@ class Rounds(ABC):
         """Begin the round that is due."""
         self._scope = trio.CancelScope()
         self._timetable.nursery.start_soon(self._run, self._scope)
+
+    @property
+    def is_put_off(self) -> bool:
+        """Whether S3 refused it, and is asked later each time."""
+        return self._refusals > 0
+
+    def put_off(self) -> float:
+        """Return the seconds until S3 is asked again for what it has just refused."""
+        longest = min(REFUSED_RETRY * 2.0 ** min(self._refusals, 16), self.refresh)
+        self._refusals += 1
+        return longest * self._timetable.rng.uniform(SOONEST, 1.0)
 
     @property
     def is_due(self) -> bool:
@@ -199,8 +217,10 @@ class Rounds(ABC):
         self.break_down(why_it_failed(error))
 
     def _note_success(self) -> None:
+        self._refusals = 0
         if self._timetable.refusals.pop(self.origin, None) is not None:
             _LOG.info("origin %s: S3 takes our requests again", self.origin)
+            self._timetable.wake_refused(self.origin)
 
     async def _run(self, scope: trio.CancelScope) -> None:
         with scope:
@@ -238,6 +258,8 @@ class Rounds(ABC):
         except SeederError as error:
             if isinstance(error, OriginUnreachable) and error.away:
                 self._timetable.cut_off(self)
+            if isinstance(error, SignerRefused):
+                self._timetable.refuse(self)
             delay = min(self.fail(error, self._retry), self.refresh)
             self._retry = min(self._retry * 2, LONGEST_RETRY)
             return delay, str(error)

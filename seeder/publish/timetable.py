@@ -54,6 +54,8 @@ class Timetable:
         """Those that are woken when there is budget again."""
         self.refusals: dict[str, str] = {}
         """What S3 says of whoever signs, hence of every object, by origin; as it was logged."""
+        self._refused: dict[str, set[Timed]] = {}
+        """Those that are woken when S3 takes the requests of whoever signs again, by origin."""
         self._due: list[tuple[float, int, Timed]] = []
         """A heap; out of date where `due_at` is another time by now."""
         self._outdated = 0
@@ -132,6 +134,15 @@ class Timetable:
             self.lacking_budget.clear()
             self._go_on()
 
+    def refuse(self, rounds: Timed) -> None:
+        """Have rounds woken when the S3 of their origin takes our requests again."""
+        self._refused.setdefault(rounds.origin, set()).add(rounds)
+
+    def wake_refused(self, origin: str) -> None:
+        """Wake those whose requests S3 refused for whoever signs: it takes them again."""
+        self._waking += self._refused.pop(origin, ())
+        self._go_on()
+
     def cut_off(self, rounds: Timed) -> None:
         """Have rounds woken when the S3 of their origin is back."""
         self._cut_off.setdefault(rounds.origin, OrderedDict())[rounds] = None
@@ -142,6 +153,9 @@ class Timetable:
         waiting = self._cut_off.get(rounds.origin)
         if waiting is not None:
             waiting.pop(rounds, None)
+        refused = self._refused.get(rounds.origin)
+        if refused is not None:
+            refused.discard(rounds)
 
     def forget(self, rounds: Timed) -> None:
         """Wake rounds no more, and have none begin."""

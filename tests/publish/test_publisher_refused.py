@@ -4,8 +4,10 @@ import logging
 
 import pytest
 
+from seeder.config.added import name_of
 from seeder.config.objects import ObjectSettings
 from seeder.publish import rounds
+from seeder.s3.notifications import News
 from seeder.torrent.publications import State
 from tests.publish.support import World
 from tests.s3.fault_server import FaultServer
@@ -45,3 +47,42 @@ async def test_a_refusal_of_whoever_signs_is_said_once(
     world.server.down = None
     await world.until_all(lambda: all_are(world, State.SERVING))
     assert 1 <= caplog.text.count("origin default: S3 takes our requests again") <= 4
+
+
+ONE = KEYS[0]
+LATER = 3600.0
+
+
+async def ask(world: World, settings: ObjectSettings, how: str) -> None:
+    """Have S3 asked about an entry, or about the one object below it."""
+    match how:
+        case "a reload":
+            await world.publisher.apply([settings])
+        case "a change of the entry":
+            await world.publisher.apply([settings.model_copy(update={"refresh": LATER / 2})])
+        case "a refresh":
+            world.publisher.refresh(name_of(settings))
+        case "an event":
+            body = world.server.objects[ONE]
+            etag = ObjectsServer.etag(body).strip('"')
+            news = News("bucket", ONE, etag=etag, size=len(body))
+            assert world.publisher.news.hear("default", news) == "asked"
+
+
+@pytest.mark.parametrize("below", [{"key": ONE}, {"prefix": "d/"}], ids=["entry", "prefix"])
+@pytest.mark.parametrize("how", ["a reload", "a change of the entry", "a refresh", "an event"])
+async def test_what_was_refused_is_asked_for_at_once_when_it_may_be_granted(
+    world: World, below: dict[str, str], how: str
+) -> None:
+    world.server.objects = {ONE: world.server.objects[ONE]}
+    world.server.refuse = {ONE}
+    settings = entry(refresh=LATER, **below)
+    await world.publisher.apply([settings])
+    await world.until_all(lambda: len(list(world.catalog)) == 1 and all_are(world, State.FAILED))
+    rounds_of_it = world.publisher.rounds_of(next(iter(world.catalog)).ref)
+    assert rounds_of_it is not None
+    assert rounds_of_it.is_put_off
+    world.server.refuse = set()
+    await ask(world, settings, how)
+    await world.until_all(lambda: all_are(world, State.SERVING))
+    assert not rounds_of_it.is_put_off

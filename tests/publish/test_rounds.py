@@ -3,16 +3,17 @@
 import logging
 import random
 import time
+from collections import Counter
 from math import inf
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seeder.errors import BudgetSpent, OriginUnreachable
+from seeder.errors import AccessDenied, BudgetSpent, OriginUnreachable, SignerRefused
 from seeder.net import slices
 from seeder.publish.embargo import Embargoes
-from seeder.publish.rounds import LONGEST_RETRY, Rounds
+from seeder.publish.rounds import LONGEST_RETRY, REFUSED_RETRY, SOONEST, Rounds
 from seeder.publish.timetable import ASK_FOR_S3, LATEST, LOOK_FOR_S3, STEP, Timetable
 
 REFRESH = 600.0
@@ -77,6 +78,79 @@ async def test_a_failed_round_is_tried_again_later_each_time(
     await trio.sleep(3000)
     assert it.pauses() == [*map(about, (1, 2, 4, 8, 16, 32, LONGEST_RETRY, 60, REFRESH, 1))]
     assert it.noted[-1] == "away: 1"
+
+
+class Refused(Looker):
+    """S3 refuses it until it is granted."""
+
+    granted = False
+
+    async def look(self) -> float:
+        self.outcomes = [REFRESH] if self.granted else self.outcomes[:1] or [AccessDenied("403")]
+        return await super().look()
+
+    def fail(self, error: Exception, retry: float) -> float:
+        return self.put_off()
+
+
+def within(pause: float, longest: float) -> bool:
+    return 0.9 * SOONEST * longest <= pause <= 1.1 * longest
+
+
+async def test_what_s3_refused_is_asked_for_later_each_time_until_the_refresh(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    it = Refused(nursery)
+    it.start()
+    await trio.sleep(3600)
+    longest = [*(REFUSED_RETRY * factor for factor in (1, 2, 4, 8)), REFRESH, REFRESH]
+    assert all(map(within, it.pauses(), longest)), it.pauses()
+    it.wake()
+    await wait_all_tasks_blocked()
+    assert it.looks[-1] == 3600
+    await trio.sleep(REFUSED_RETRY * 1.1)
+    assert within(it.pauses()[-1], REFUSED_RETRY), "whoever mends it looks more than once"
+    it.granted = True
+    it.wake()
+    await trio.sleep(1)
+    assert not it.is_put_off
+    assert it.due_at is not None
+    assert it.due_at - it.begun - it.looks[-1] == about(REFRESH)
+
+
+async def test_thousands_that_s3_refused_at_once_are_asked_for_one_by_one_and_seldom(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    timetable = Timetable(nursery, random.Random(5), Embargoes(time.time))
+    all_of_them = [Refused(nursery) for _ in range(2000)]
+    for each in all_of_them:
+        each._timetable = timetable
+        each.start()
+    await trio.sleep(1800)
+    looks = sorted(at for each in all_of_them for at in each.looks[1:])
+    assert len(looks) <= 8 * len(all_of_them)
+    busiest = max(Counter(int(at / REFUSED_RETRY) for at in looks).values())
+    assert busiest <= len(all_of_them), "at the beginning; half a refresh later a quarter of that"
+    later = Counter(int(at / REFUSED_RETRY) for at in looks if at > REFRESH)
+    assert max(later.values()) <= len(all_of_them) / 4
+
+
+async def test_all_whose_signer_was_refused_are_asked_for_once_one_of_them_is_answered(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    timetable = Timetable(nursery, random.Random(5), Embargoes(time.time))
+    one, other, ended = (Refused(nursery, SignerRefused("who is it?")) for _ in range(3))
+    for each in (one, other, ended):
+        each._timetable = timetable
+        each.start()
+    await trio.sleep(1)
+    timetable.refusals["default"] = "who is it?"
+    ended.end()
+    for each in (one, other, ended):
+        each.granted = True
+    one.wake()
+    await trio.sleep(1)
+    assert [each.looks for each in (one, other, ended)] == [[0, 1], [0, 1], [0]]
 
 
 async def test_what_can_not_even_be_noted_ends_no_round(
