@@ -70,8 +70,8 @@ class _Course(Generic[_T]):
     """Since when it has failed, or waited."""
     failed_at: float | None = None
     """When the last attempt failed of which it isn't clear whether S3 is away."""
-    failure: OriginError | None = None
-    """What its last attempt met."""
+    failure: str | None = None
+    """What its last attempt met, as a text: an error would hold all that waits for the call."""
     lined_up: bool = False
     """Whether it waits for S3 to be back."""
     began: float = 0.0
@@ -226,10 +226,12 @@ class Caller:
             got = self._take_note(course, got, progress)
             if course.lined_up:
                 _LOG.debug("%s; again when S3 is back", got.error)
-            elif got.step is None:
-                raise got.final()
-            else:
-                await self._proceed(call, got)
+            elif got.step is None or not await self._proceed(call, got):
+                try:
+                    raise got.final()
+                finally:
+                    # Its traceback has this frame: a ring, with all that waits for the call.
+                    del got
 
     async def _enter(self, course: _Course[_T]) -> None:
         """Wait to be let in for an attempt; OriginUnreachable if that is given up."""
@@ -252,7 +254,7 @@ class Caller:
         """
         presence = self._presence
         text = f"{label(course.call.ref)}: S3 at {presence.host} is away: {presence.gate.why}"
-        return OriginUnreachable(str(course.failure or text), away=presence.reach.away)
+        return OriginUnreachable(course.failure or text, away=presence.reach.away)
 
     def _take_note(self, course: _Course[_T], failed: Failed, progress: Progress) -> Failed:
         """Take note of a failed attempt; return it with what the call does next.
@@ -261,7 +263,7 @@ class Caller:
         """
         presence, call = self._presence, course.call
         error, setback = failed.error, failed.setback
-        course.failure = error
+        course.failure = str(error)
         if setback.answered:
             for wait in course.waits:
                 wait.why = setback.why
@@ -291,8 +293,8 @@ class Caller:
         error.away = presence.reach.away
         return failed
 
-    async def _proceed(self, call: Call[_T], failed: Failed) -> None:
-        """Do what comes before the next attempt."""
+    async def _proceed(self, call: Call[_T], failed: Failed) -> bool:
+        """Do what comes before the next attempt; tell whether there is one."""
         match failed.step:
             case Move(region=region):
                 bucket = call.ref.bucket
@@ -301,9 +303,9 @@ class Caller:
             case SetClock(told=told):
                 self._signer.clock.follow(told)
             case Renew():
-                if not await self._signer.credentials.renew(failed.credentials):
-                    raise failed.final()
+                return await self._signer.credentials.renew(failed.credentials)
             case Wait(seconds=seconds):
                 self._retries += 1
                 _LOG.debug("%s; again in %.2f s", failed.error, seconds)
                 await trio.sleep(seconds)
+        return True
