@@ -115,12 +115,8 @@ class PeerGuest:
         self.progress = PeerProgress(
             torrent,
             self,
-            account=uploads.account(torrent),
+            uploads,
             availability=availability,
-            super_seeds=uploads.super_seeds,
-            overlap=uploads.overlap,
-            spreads=uploads.spreads,
-            doubt=partial(uploads.doubt, torrent),
             group=self.networks[0],
             counts=uploads.group_at(self.packed_address),
             now=now,

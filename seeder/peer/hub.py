@@ -36,7 +36,7 @@ from seeder.peer.mse import (
 )
 from seeder.peer.protocol import Phase
 from seeder.peer.registry import Registry
-from seeder.peer.session import Session
+from seeder.peer.session import Premises, Session
 from seeder.peer.standing import Departure, PeerStanding, PieceCounts
 from seeder.torrent.torrent import Torrent
 from seeder.upload.uploads import TICK, Uploads
@@ -100,7 +100,6 @@ class Hub:
         self._client = client
         self._membership = membership
         self._registry = Registry(uploads, visited, membership)
-        self._scratch = Scratch()
         self._mse_policy = _policy_of(uploads.settings.encryption)
         """How MSE answers a peer that speaks it; None refuses it."""
         self._skeys = SkeyIndex()
@@ -110,8 +109,8 @@ class Hub:
         self.departures: deque[Departure] = deque(maxlen=DEPARTURES)
         """The peers that left last, the latest at the end."""
         self._refusals: Counter[str] = Counter()
-        self._nursery: trio.Nursery | None = None
-        """Where sessions run, while we serve."""
+        self._premises: Premises | None = None
+        """What sessions are given, while we serve."""
         self._stopping = trio.Event()
 
     async def serve(
@@ -147,7 +146,14 @@ class Hub:
             async with trio.open_nursery() as around:
                 around.start_soon(self._passes.run)
                 async with trio.open_nursery() as sessions:
-                    self._nursery = sessions
+                    self._premises = Premises(
+                        self._registry,
+                        self._uploads,
+                        sessions,
+                        self._exchanges,
+                        self._passes,
+                        Scratch(),
+                    )
                     task_status.started()
                     await self._stopping.wait()
                     sessions.cancel_scope.deadline = trio.current_time() + GOODBYE
@@ -176,22 +182,17 @@ class Hub:
             sock.close()
             return
         sock.setblocking(False)
-        assert self._nursery is not None
+        assert self._premises is not None
         session = Session(
             sock,
             address,
             networks,
             wire=self._new_wire(sock, address, networks),
             encryption=EncryptionLayer(self._mse_policy, partial(self._respond, networks)),
-            exchanges=self._exchanges,
-            host=self._registry,
-            uploads=self._uploads,
-            nursery=self._nursery,
-            passes=self._passes,
-            scratch=self._scratch,
+            premises=self._premises,
         )
         self._registry.add(session)
-        self._nursery.start_soon(self._run, session)
+        self._premises.nursery.start_soon(self._run, session)
 
     async def _run(self, session: Session) -> None:
         with sparing_others(_LOG, "peer %s:%d", *session.guest.address):

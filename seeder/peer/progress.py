@@ -1,27 +1,20 @@
 """What one peer has and gets: booked as delivered, and told to thrift and to super-seeding."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import filterfalse
-from typing import Protocol
 
-from seeder.ledger.delivery import Delivery, Overlap
+from seeder.ledger.delivery import Delivery
 from seeder.ledger.groups import GroupCounts
-from seeder.ledger.spread import Spreads
 from seeder.torrent.layout import bitfield_indices
 from seeder.torrent.torrent import Torrent
-from seeder.upload.plans import SuperSeeds, Viewer
+from seeder.upload.plans import Viewer
 from seeder.upload.thrift import Availability, Thrift
-from seeder.upload.uploads import UploadAccount
+from seeder.upload.uploads import UploadAccount, Uploads
 
 MOST_DOUBTED = 32
 """Pieces sent last of which a peer that leaves has to have said that it has them, or they are
 looked at again: a client that finds one wrong leaves soon after it."""
-
-
-class Doubt(Protocol):
-    """Has one of a torrent's pieces looked at again, before more is sent if it is `wanted`."""
-
-    def __call__(self, index: int, *, wanted: bool) -> None: ...
 
 
 class PeerProgress:
@@ -53,21 +46,18 @@ class PeerProgress:
         self,
         torrent: Torrent,
         viewer: Viewer,
+        uploads: Uploads,
         *,
-        account: UploadAccount,
         availability: Availability[Viewer] | None,
-        super_seeds: SuperSeeds,
-        overlap: Overlap,
-        spreads: Spreads,
-        doubt: Doubt,
         group: bytes,
         now: float,
         counts: GroupCounts | None = None,
         sent: Callable[[int], None] | None = None,
     ) -> None:
-        """`counts` is where what it gets is counted by its group of addresses.
+        """`group` is the network that counts as one client: an address, or an IPv6 /64.
 
-        `sent` hears how many bytes a peer of a private torrent was sent.
+        `counts` is where what it gets is counted by its group of addresses. `sent` hears how many
+        bytes a peer of a private torrent was sent.
         """
         self._sent = sent
         self.uploaded = 0
@@ -78,24 +68,24 @@ class PeerProgress:
         """What makes the peer wait for other peers; None unless we are thrifty."""
         self._torrent = torrent
         self._viewer = viewer
-        self._account = account
+        self._account = account = uploads.account(torrent)
         self._counts = counts
-        self._super_seeds = super_seeds
+        self._super_seeds = uploads.super_seeds
         self._viewing = False
         self._gained = 0
         """Bytes that it gained, if all that it says is true."""
         self._delivery = Delivery(torrent.layout, torrent.data_size if torrent.padded else None)
-        self._overlap = overlap
+        self._overlap = uploads.overlap
         self._group = group
-        overlap.join(torrent.info_hash, group, torrent.layout, self._delivery)
-        self._doubt = doubt
+        self._overlap.join(torrent.info_hash, group, torrent.layout, self._delivery)
+        self._doubt = partial(uploads.doubt, torrent)
         """Hears of pieces that the peer takes for wrong, as it seems: in the task that sends."""
         self._doubted: set[int] = set()
         """Pieces that it asked for again of late."""
         self._last_sent: list[int] = []
         """Pieces that the peer was sent whole."""
-        self._spreads = spreads
-        self._household = spreads.join(
+        self._spreads = uploads.spreads
+        self._household = self._spreads.join(
             torrent.info_hash, torrent.layout.piece_count, group, account, now
         )
 

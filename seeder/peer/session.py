@@ -7,6 +7,7 @@ tried at once where the requests were read; only a full socket or a cold piece n
 
 import logging
 import socket
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, assert_never
 
@@ -62,8 +63,21 @@ class Host(Protocol):
         """Take a piece that can't be had for a while back from all peers of the torrent."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Premises:
+    """What all sessions of a hub work with."""
+
+    host: Host
+    uploads: Uploads
+    nursery: trio.Nursery
+    """Where they run."""
+    exchanges: KeyExchanges
+    passes: Passes
+    scratch: Scratch
+
+
 class Session:
-    """A peer's connection from accept to close; `run` is its life, in a task of `nursery`.
+    """A peer's connection from accept to close; `run` is its life, in a task of the nursery.
 
     Its further tasks run there, too: one that sends while the socket is full, and one that looks up
     hashes. Its states, and what changes them, are in seeder/peer/STATES.md.
@@ -92,14 +106,10 @@ class Session:
         *,
         wire: PeerConnection,
         encryption: EncryptionLayer,
-        exchanges: KeyExchanges,
-        host: Host,
-        uploads: Uploads,
-        nursery: trio.Nursery,
-        passes: Passes,
-        scratch: Scratch,
+        premises: Premises,
     ) -> None:
         now = trio.current_time()
+        uploads, passes, scratch = premises.uploads, premises.passes, premises.scratch
         self.wire = wire
         self._log = SessionLog(_LOG, address)
         self.guest = PeerGuest(
@@ -108,7 +118,7 @@ class Session:
         self._sock = sock
         self._encryption = encryption
         self._input = Input(
-            sock, networks, encryption, exchanges, passes=passes, buffer=scratch.incoming
+            sock, networks, encryption, premises.exchanges, passes=passes, buffer=scratch.incoming
         )
         self._output = Output(
             sock,
@@ -120,9 +130,9 @@ class Session:
             now=now,
         )
         self._deadlines = Deadlines(self.guest, self._output, now)
-        self._host = host
+        self._host = premises.host
         self._uploads = uploads
-        self._nursery = nursery
+        self._nursery = premises.nursery
         self._scope = trio.CancelScope()
 
     # -- life

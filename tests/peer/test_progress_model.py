@@ -7,6 +7,8 @@ often as they like, and download too. The bounds are those of seeder/ledger/spre
 import random
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -22,7 +24,9 @@ from seeder.ledger.counters import Tally
 from seeder.ledger.delivery import Overlap
 from seeder.ledger.spread import REMEMBERED_FOR, Spreads
 from seeder.peer.progress import PeerProgress
+from seeder.torrent.torrent import Torrent
 from seeder.upload.plans import SuperSeeds
+from seeder.upload.uploads import Uploads
 from tests.peer.node import make_data, make_torrent
 
 BLOCK = 10
@@ -77,6 +81,29 @@ class Client:
         )
 
 
+@dataclass
+class Books:
+    """What progress asks of the uploads."""
+
+    tally: Tally
+    overlap: Overlap
+    spreads: Spreads
+    super_seeds: SuperSeeds = field(
+        default_factory=lambda: SuperSeeds(
+            enabled=False,
+            other_seeds=lambda _: 0,
+            cache_bytes=0,
+            held=lambda _: frozenset(),
+            rng=random.Random(0),
+        )
+    )
+
+    def account(self, torrent: Torrent) -> Tally:
+        return self.tally
+
+    def doubt(self, torrent: Torrent, index: int, *, wanted: bool) -> None: ...
+
+
 class HonestSwarm(RuleBasedStateMachine):
     """Clients that tell the truth get blocks from us, from each other and by HTTP."""
 
@@ -107,18 +134,8 @@ class HonestSwarm(RuleBasedStateMachine):
         return PeerProgress(
             TORRENT,
             Viewer(),
-            account=self.tally,
+            cast(Uploads, Books(self.tally, self.overlap, self.spreads)),
             availability=None,
-            super_seeds=SuperSeeds(
-                enabled=False,
-                other_seeds=lambda _: 0,
-                cache_bytes=0,
-                held=lambda _: frozenset(),
-                rng=random.Random(0),
-            ),
-            overlap=self.overlap,
-            spreads=self.spreads,
-            doubt=lambda _, wanted: None,
             group=address,
             now=self.now,
         )
