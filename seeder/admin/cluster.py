@@ -12,7 +12,7 @@ from seeder.cluster.exchange import ExchangeStatistics, SwarmExchange
 def cluster_document(
     cluster: Cluster | None, exchange: SwarmExchange | None, summary: NodeSummary
 ) -> dict[str, object] | None:
-    """Return it in the form of /status.json; None for a node by itself, which does as told."""
+    """Return how the node stands to its cluster, for /status.json; None for one by itself."""
     if cluster is None:
         return None
     health, membership = cluster.health, cluster.membership
@@ -48,7 +48,7 @@ def cluster_metrics(cluster: Cluster | None, exchange: SwarmExchange | None) -> 
     yield counter("seeder_cluster_outages_total", text, [("", outages)])
     told = ExchangeStatistics() if exchange is None else exchange.statistics
     untold = [] if exchange is None else [("", float(exchange.untold))]
-    text = "Peers and visits heard here that the other nodes don't know yet"
+    text = "Peers, visits and claims heard here that the other nodes haven't taken in yet"
     yield gauge("seeder_cluster_untold", text, untold)
     for name, text, value in (
         ("seeder_cluster_told_total", "Peers that the other nodes were told of", told.told),

@@ -7,7 +7,7 @@ from seeder.events.feed import FATES, TAKEN, EventFeed
 
 
 def events_document(feeds: Iterable[EventFeed]) -> dict[str, object]:
-    """Return them by name, in the form of /status.json."""
+    """Return how the sources stand, by name, in the form of /status.json."""
     return {
         feed.name: {
             "kind": feed.kind,

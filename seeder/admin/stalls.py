@@ -73,7 +73,7 @@ def work_document(publication: Publication | None, stall: Stall | None) -> dict[
 
 
 def stall_document(stall: Stall | None) -> dict[str, object] | None:
-    """Return it in the form of /status.json: seconds, tries, and the sentence; None stays None."""
+    """Return a stall in the form of /status.json: seconds, tries, a sentence; None stays None."""
     if stall is None:
         return None
     return {"seconds": stall.seconds, "tries": stall.tries, "reason": str(stall)}

@@ -128,7 +128,7 @@ class SwarmExchange:
 
     @property
     def untold(self) -> int:
-        """How much was heard here that the others don't know yet."""
+        """How many peers, visits and claims heard here the others haven't taken in yet."""
         return len(self._journal) + self._claims.untold
 
     def counts(self, session: bytes) -> bool:

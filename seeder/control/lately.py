@@ -43,7 +43,10 @@ async def states_of(overview: Overview) -> tuple[dict[str, int], int]:
 
 
 async def counted_today(overview: Overview) -> OpenObject | None:
-    """Return what was counted and saved since midnight; None while the ledger can't be read."""
+    """Return what was counted and saved since midnight (UTC).
+
+    None while the ledger can't be read.
+    """
     now = time.time()
     totals = overview.accounts.ledger.totals()
     try:

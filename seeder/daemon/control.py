@@ -43,7 +43,7 @@ TRY_EVERY = 10.0
 
 
 class NodeControl:
-    """Answers on both; on the admin listener, all that isn't for it goes to the pages there."""
+    """Answers at both doors; of the admin listener, what isn't for it goes to the pages there."""
 
     def __init__(self, node: Node, reloader: Reloader) -> None:
         self._node = node

@@ -24,5 +24,5 @@ class Secrets:
 
 
 def read_secrets(config: Config) -> Secrets:
-    """Read them, each file whole; ConfigError."""
+    """Read what a configuration names; ConfigError, of which Unavailable is one."""
     return Secrets(read_keys(config.gateway), read_tokens(config.events), read_token(config.admin))

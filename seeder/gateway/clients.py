@@ -156,7 +156,10 @@ class Clients:
         return admitted
 
     def admit_reply(self, client: bytes, size: int) -> bool:
-        """Count a long reply as further requests; False when the client has to wait for it."""
+        """Count a reply of `size` bytes, if it is long, as further requests.
+
+        False when the client (a packed address) has to wait for it.
+        """
         return size < LONG_REPLY or self.admit(client, size // LONG_REPLY)
 
     def wait_for_page(self, client: bytes, requests: int) -> float | None:

@@ -83,6 +83,6 @@ class Lines:
             next(iter(line)).called.set()
 
     def look_at_all(self) -> None:
-        """Do so for every line: peers leave, too, and limits change."""
+        """Call the first in each line who has a place: peers leave, too, and limits change."""
         for networks in self._lines:
             self.look(networks)

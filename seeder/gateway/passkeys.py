@@ -34,7 +34,7 @@ class ListedKey:
 
 
 def key_document(key: ListedKey) -> dict[str, str | int | None]:
-    """Return it as JSON has it."""
+    """Return a key in the form of the control API."""
     names = ("name", "object", "made", "until", "last_seen", "state")
     return {name: getattr(key, name) for name in names}
 

@@ -38,10 +38,13 @@ class RegisterStore(Protocol):
         """Return what tells whether it has changed; StorageError."""
 
     def load(self) -> Register:
-        """Return it; StorageError, also where it is damaged."""
+        """Return the register; StorageError, also where it is damaged."""
 
     def change(self, change: Callable[[Register], Result], now: float) -> Result:
-        """Change it as nobody else does meanwhile; `now` is Unix time (s). StorageError."""
+        """Change the register, as nobody else does meanwhile, and return what `change` returns.
+
+        `now` is Unix time (s). StorageError.
+        """
 
 
 class RegisterFile:

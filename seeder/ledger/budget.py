@@ -26,7 +26,7 @@ from seeder.units import DAY, show_moment
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What was counted since the day began, and since the month did."""
+    """What was counted since the day began, and since the month did (UTC)."""
 
     today: Counters = field(default_factory=Counters)
     this_month: Counters = field(default_factory=Counters)

@@ -40,7 +40,10 @@ _UNATTRIBUTED = Entry(UNATTRIBUTED, (None, None, None, "", 0, 0), NO_COUNTS)
 
 
 class LedgerFile:
-    """The connection that writes, and what it knows to be in the file; one thread at a time."""
+    """The connection that writes, and what it knows to be in the file; one thread at a time.
+
+    StorageError where it can't be opened; LedgerRefused and LedgerDamaged say why not.
+    """
 
     def __init__(self, path: Path, busy: float = BUSY_SECONDS) -> None:
         self.path = path

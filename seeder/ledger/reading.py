@@ -109,7 +109,7 @@ def _has_content(path: str) -> bool:
 
 
 def spent_in(records: Records, now: float) -> Spent:
-    """Return what was counted in the day and in the month of `now`, each from its beginning.
+    """Return what was counted in the day and in the month (UTC) of `now`, each from its beginning.
 
     What is in the future was written by a clock that went wrong, and would count for months.
     """

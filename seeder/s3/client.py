@@ -149,8 +149,8 @@ class S3Origin:
     ) -> None:
         """Read as `read_range` does, and call `take` with each part as soon as it is complete.
 
-        The last part may be shorter. When a body breaks off, the next attempt goes on where it
-        ended.
+        Each has `part_length` bytes, the last one maybe fewer. When a body breaks off, the next
+        attempt goes on where it ended. OriginError, ObjectChanged and ValueError as there.
         """
         if wanted.stop > pinned.size:
             raise ValueError(f"{wanted.header} is not inside {pinned.size} bytes")

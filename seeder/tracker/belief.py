@@ -19,7 +19,7 @@ BELIEVED = 3
 
 
 class _Credit:
-    """What is left of one kind of claim, by address, today."""
+    """What is left of one kind of claim, by address: it comes back over a day (24 h)."""
 
     def __init__(self, visitors: int) -> None:
         self._of_visitors = AddressLimiter(visitors / DAY, visitors)

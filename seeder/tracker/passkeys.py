@@ -54,7 +54,7 @@ class Passkey(NamedTuple):
 class PasskeySigner:
     """Makes and reads keys; whoever has the same secret reads the same keys.
 
-    Keys that were signed with one of the `others` are read, too.
+    Keys that were signed with one of the `others` are read, too. ValueError for a short secret.
     """
 
     def __init__(self, secret: bytes, *others: bytes) -> None:

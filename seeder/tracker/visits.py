@@ -29,7 +29,10 @@ class Visit:
 
 
 class Visits:
-    """All visits of a day; beyond `most`, the address that came longest ago is forgotten."""
+    """All visits of an address and a torrent within a day (24 h) of the first, as one.
+
+    Beyond `most`, the address that came longest ago is forgotten.
+    """
 
     def __init__(self, most: int = 50_000) -> None:
         self._most = most
@@ -51,6 +54,6 @@ class Visits:
             self._visits.popitem(last=False)
 
     def of(self, info_hash: InfoHash, network: bytes, now: float) -> Visit | None:
-        """Return what was seen of an address and a torrent; None if it didn't come today."""
+        """Return what was seen of an address and a torrent; None once a day is over."""
         visit = self._visits.get(info_hash + network)
         return None if visit is None or now - visit.since > DAY else visit
