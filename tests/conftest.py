@@ -1,5 +1,6 @@
 """What holds for every test, and the S3 server that misbehaves on demand."""
 
+import gc
 import os
 import random
 import signal
@@ -43,6 +44,11 @@ class LibtorrentIsLacking:
 
 if find_spec("libtorrent") is None:
     sys.meta_path.append(LibtorrentIsLacking)
+
+
+def pytest_collection_finish() -> None:
+    """Have garbage looked for among what tests make: a million objects of theirs stay anyway."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

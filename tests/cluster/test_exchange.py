@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from seeder.cluster.exchange import RETRY
-from seeder.cluster.members import FAREWELL
+from seeder.cluster import link, members
 from seeder.cluster.store import StreamEntry
 from seeder.errors import StoreAway
 from seeder.torrent.info import InfoHash
@@ -189,8 +188,9 @@ async def test_redis_away_costs_nothing_and_all_is_told_afterwards(
 
 @pytest.mark.parametrize("how", ["gone", "silent"])
 async def test_a_stop_while_redis_is_away_ends_soon_and_in_good_order(
-    tracker: MakeTracker, redis: RedisServer, how: str
+    tracker: MakeTracker, redis: RedisServer, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(members, "FAREWELL", 0.2)
     a, _ = await pair(tracker)
     if how == "gone":
         redis.stop()
@@ -199,7 +199,7 @@ async def test_a_stop_while_redis_is_away_ends_soon_and_in_good_order(
     a.announce(ONE, 1, STARTED)
     began = trio.current_time()
     await a.node.stop()
-    assert trio.current_time() - began < 2 * RETRY + FAREWELL
+    assert trio.current_time() - began < link.PATIENCE
     assert a.clients(ONE) == {1}
     redis.child.signal(signal.SIGCONT)
 

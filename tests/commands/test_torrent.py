@@ -72,7 +72,7 @@ async def test_without_a_daemon_magnet_books_what_it_reads_and_warms_the_cache(
     read = site.store.body_bytes.copy()
     async with trio.open_nursery() as nursery:
         node = await nursery.start(daemon.serve, load(site.path))
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             assert await trio.to_thread.run_sync(last_block, site.peer, own.info_hash)
         assert node.foundation.ledger.totals().origin_bytes >= len(BODY)
         nursery.cancel_scope.cancel()

@@ -87,7 +87,7 @@ class Site:
 
     async def is_served(self, address: str, name: str = "a", port: int | None = None) -> bool:
         """Tell whether a peer at an address gets a block."""
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             return await trio.to_thread.run_sync(self._is_served, address, name, port)
 
     def _is_served(self, address: str, name: str, port: int | None) -> bool:

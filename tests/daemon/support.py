@@ -25,15 +25,15 @@ LOOPBACK = "127.0.0.1"
 async def serving(config: Config, **options: Any) -> AsyncIterator[Node]:
     """Run a node for the length of a block."""
     async with trio.open_nursery() as nursery:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             node: Node = await nursery.start(partial(serve, config, **options))
         yield node
         nursery.cancel_scope.cancel()
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something holds, 20 s at most."""
-    with trio.fail_after(20):
+    """Wait until something holds, a minute at most."""
+    with trio.fail_after(60):
         while not condition():  # noqa: ASYNC110  (what is waited for has no event)
             await trio.sleep(0.01)
 

@@ -256,7 +256,7 @@ async def test_a_node_that_is_cancelled_while_it_hashes_ends_at_once_and_goes_on
         [publication] = node.catalog
         await until(lambda: (publication.progress or 0) > 0.3)
         begun = trio.current_time()
-    assert trio.current_time() - begun < 5
+    assert trio.current_time() - begun < 30  # else it would wait for a range for ever
     [journal] = (config.state_directory / "builds").glob("*.journal")
     assert journal.stat().st_size > 100
     faults.default = store.serve
@@ -280,7 +280,7 @@ class Interrupter(trio.abc.Instrument):
 
 
 # What hangs here is shielded from every exception: only the end of the process helps.
-@pytest.mark.timeout(100, method="thread")
+@pytest.mark.timeout(600, method="thread")
 async def test_a_node_that_is_cancelled_at_any_step_of_its_start_ends(config: Config) -> None:
     config = config.model_copy(update={"objects": ()})
     step, started = 0, False

@@ -63,7 +63,7 @@ async def test_two_daemons_share_swarms_and_go_on_without_redis(
         await announce(one, 1, "started")
 
         async def hears(node: Node, client: int, other: int) -> None:
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while f"porti{7000 + client}e" not in await announce(node, other, "started"):  # noqa: ASYNC110
                     await trio.sleep(0.05)
 

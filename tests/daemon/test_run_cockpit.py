@@ -40,7 +40,7 @@ class Page:
 
     async def next(self) -> dict[str, Any]:
         """Take the next event in and return the document."""
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while b"\n\n" not in self._raw:
                 data = await self._stream.receive_some()
                 assert data, "the stream has ended"

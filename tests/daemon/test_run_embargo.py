@@ -78,7 +78,7 @@ async def test_nothing_tells_of_an_object_before_its_time(
         embargoes._wall_clock = lambda: inf
         await until(lambda: state_of(node) is State.SERVING)
         assert (await ask(given, "/quotes/Nelson?torrent"))[0] == 200
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while "Nelson" not in (await ask(given, "/?format=json"))[1]:  # noqa: ASYNC110
                 await trio.sleep(0.05)
         assert "Nelson" in (await ask(given, "/quotes?list-type=2"))[1]

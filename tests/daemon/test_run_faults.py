@@ -103,7 +103,7 @@ async def test_a_reload_that_fails_by_a_fault_of_ours_is_told_and_the_next_one_w
     async with serving(config, reloader=reloader) as node:
         await until(lambda: served(node))
         bug = Bug(monkeypatch, Publisher, "apply")
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             report = await reloader.ask()
             assert report.outcome == "partial"
             assert report.reason == "internal error: KeyError('a bug')"

@@ -289,7 +289,7 @@ async def test_a_download_ends_when_its_key_is_revoked(private: Config) -> None:
         transport = httpx.AsyncHTTPTransport(local_address=ALICE)
         url = f"http://{limited.tracker.listen[0]}/-/{key}/quotes/Nelson"
         async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 async with client.stream("GET", url) as answer:
                     assert answer.status_code == 200
                     await site.revoke("alice")

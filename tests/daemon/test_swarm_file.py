@@ -105,7 +105,7 @@ async def test_it_is_saved_now_and_then_if_anything_has_changed(
         await save(self)
 
     async def saved(count: int) -> None:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while len(saves) < count:  # noqa: ASYNC110  (saves have no event)
                 await trio.sleep(0.005)
         await trio.sleep(0.05)

@@ -122,7 +122,7 @@ def test_a_bundle_goes_to_real_clients_and_follows_its_objects(
     info_hash = bytes.fromhex(first["info_hash"])
     poll_until(
         lambda: b"changed" in announce(daemon, info_hash).get(b"failure reason", b""),
-        timeout=15,
+        timeout=60,
         what="end of the first torrent",
     )
 

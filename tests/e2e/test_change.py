@@ -49,7 +49,7 @@ class Watched(Libtorrent):
     def flush(self) -> None:
         """Wait until the file holds what arrived."""
         self._torrent.flush_cache()
-        self.wait_for_message("cache_flushed", timeout=10)
+        self.wait_for_message("cache_flushed", timeout=60)
 
 
 def serving(
@@ -81,7 +81,7 @@ def wait_for_failure(daemon: SeederDaemon, info_hash: bytes, reason: str) -> Non
     """Wait until the tracker refuses a torrent for `reason`."""
     poll_until(
         lambda: reason in announce(daemon, info_hash).get(b"failure reason", b"").decode(),
-        timeout=15,
+        timeout=60,
         what=f"failure reason {reason!r}",
     )
 
@@ -90,7 +90,7 @@ def wait_until_served(daemon: SeederDaemon, bucket: str, torrent: Torrent) -> No
     """Wait until the object's torrent is this one, at ?torrent and at the tracker."""
     poll_until(
         lambda: wait_for_state(daemon, bucket, "object")["info_hash"] == torrent.info_hash.hex(),
-        timeout=15,
+        timeout=60,
         what="new torrent",
     )
     assert read_torrent(served_torrent(daemon, bucket, "object")).info == torrent.info
@@ -99,7 +99,7 @@ def wait_until_served(daemon: SeederDaemon, bucket: str, torrent: Torrent) -> No
 
 def check_partial(leecher: Watched, torrent: Torrent, body: bytes) -> None:
     """Check that a client that was cut off has pieces of `body` and nothing else."""
-    poll_until(lambda: leecher.status().num_peers == 0, timeout=15, what="end of the connection")
+    poll_until(lambda: leecher.status().num_peers == 0, timeout=60, what="end of the connection")
     status = leecher.status()
     assert 0 < sum(status.pieces) < len(status.pieces)
     assert status.total_failed_bytes == 0
@@ -129,10 +129,10 @@ def test_an_object_replaced_during_a_download_ends_the_old_torrent(
     wait_for_failure(daemon, OLD_TORRENT.info_hash, "replaced")
     # What it has asked for is turned down and taken back before the connection ends.
     for message in ("<== REJECT", "<== DONT_HAVE", "CONNECTION_CLOSED"):
-        old.wait_for_message(message, timeout=5)
+        old.wait_for_message(message, timeout=60)
     check_partial(old, OLD_TORRENT, OLD)
     old.reannounce()
-    old.wait_for_message("replaced", timeout=15)
+    old.wait_for_message("replaced", timeout=60)
 
     wait_until_served(daemon, bucket, NEW_TORRENT)
     new = client(Libtorrent)
@@ -213,5 +213,5 @@ def test_the_same_bytes_uploaded_anew_keep_their_torrent(
     def seen() -> bool:
         return bool(daemon.torrent_status(bucket, "object")["version"] != first)
 
-    poll_until(seen, timeout=15, what="new version")
+    poll_until(seen, timeout=60, what="new version")
     wait_until_served(daemon, bucket, OLD_TORRENT)

@@ -14,7 +14,7 @@ from tests.e2e.s3 import Publisher
 from tests.support.leecher import Leecher
 from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import MIB, content, digest
-from tests.support.processes import HarnessError
+from tests.support.processes import HarnessError, poll_until
 
 Made = Callable[[str], tuple[SeederDaemon, Path, str]]
 
@@ -71,19 +71,24 @@ def test_a_client_forced_to_rc4_downloads(
     assert digest(got) == expected
 
 
+def check_refused(leecher: Libtorrent, daemon: SeederDaemon, torrent: Path, reason: str) -> None:
+    with pytest.raises(HarnessError):
+        leecher.download(torrent, timeout=3)
+    poll_until(
+        lambda: daemon.status()["peers"]["closes"].get(reason, 0) > 0, timeout=60, what=reason
+    )
+    assert leecher.status().total_payload_download == 0
+
+
 def test_a_plain_client_gets_nothing_where_encryption_is_required(
     published: Made, client: ClientFactory
 ) -> None:
     daemon, torrent, _ = published("require")
-    with pytest.raises(HarnessError):
-        client(Libtorrent, encryption="plain").download(torrent, timeout=3)
-    assert daemon.status()["peers"]["closes"]["plaintext-refused"] > 0
+    check_refused(client(Libtorrent, encryption="plain"), daemon, torrent, "plaintext-refused")
 
 
 def test_a_forced_client_gets_nothing_where_encryption_is_off(
     published: Made, client: ClientFactory
 ) -> None:
     daemon, torrent, _ = published("off")
-    with pytest.raises(HarnessError):
-        client(Libtorrent, encryption="rc4").download(torrent, timeout=3)
-    assert daemon.status()["peers"]["closes"]["not-bittorrent"] > 0
+    check_refused(client(Libtorrent, encryption="rc4"), daemon, torrent, "not-bittorrent")

@@ -119,7 +119,7 @@ class Target:
     def wait_until_alone(self) -> None:
         """Wait until every connection of a peer is closed and booked."""
         poll_until(
-            lambda: self.daemon.status()["peers"]["connected"] == 0, timeout=10, what="quiet"
+            lambda: self.daemon.status()["peers"]["connected"] == 0, timeout=60, what="quiet"
         )
 
 
@@ -205,7 +205,7 @@ def closed(
         attack(peer)
         assert peer.is_closed()
     poll_until(
-        lambda: target.closes().get(reason, 0) == before + 1, timeout=10, what=f"close: {reason}"
+        lambda: target.closes().get(reason, 0) == before + 1, timeout=60, what=f"close: {reason}"
     )
 
 
@@ -457,7 +457,7 @@ def test_connections_of_one_address_are_limited(target: Target) -> None:
         peers = [stack.enter_context(target.peer()) for _ in range(30)]
         poll_until(
             lambda: target.closes().get("too-many-from-address", 0) == before + 10,
-            timeout=10,
+            timeout=60,
             what="refusals",
         )
         with target.peer(OTHER) as other:

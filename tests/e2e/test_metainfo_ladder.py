@@ -406,7 +406,7 @@ def test_a_version_stays_published_whatever_comes_after_it(
     heads = len(ceph.exchanges(bucket, "object", method="HEAD"))
     poll_until(
         lambda: len(ceph.exchanges(bucket, "object", method="HEAD")) > heads + 1,
-        timeout=15,
+        timeout=60,
         what="refresh",
     )
     assert torrent_of(daemon, bucket, "object").info == BUILT.info

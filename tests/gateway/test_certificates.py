@@ -182,7 +182,7 @@ async def watched(directory: Path) -> AsyncIterator[Site]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.005)
 

@@ -135,7 +135,7 @@ async def test_what_may_be_had_no_more_ends_within_seconds(
 ) -> None:
     async with begun(tmp_path, who, target) as (seed, client):
         change(seed)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             raw = await client.rest()
         head, _, body = raw.partition(b"\r\n\r\n")
         length = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])

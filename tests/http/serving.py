@@ -16,7 +16,7 @@ from seeder.http.messages import NOWHERE, Handler, Hostless, Request, Response, 
 from seeder.http.server import serve
 from seeder.http.tls import Security
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which a test gives up; none comes near it."""
 
 

@@ -8,12 +8,13 @@ from contextlib import AsyncExitStack, closing
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import wait_all_tasks_blocked
 
 from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request, Response
 from seeder.http.watch import Watch
-from tests.http.serving import Shelf, ask, asked_already, connected, get, serving
+from tests.http.serving import PATIENCE, Shelf, ask, asked_already, connected, get, serving
 
 CLOSE = "Connection: close"
 
@@ -110,8 +111,7 @@ async def test_one_that_is_woken_when_it_makes_room_takes_nobody_along(
                 await wait_all_tasks_blocked()
                 take_all(slow)
                 with raw(port, "/") as newcomer:
-                    await wait_all_tasks_blocked()
-                    assert newcomer.recv(1000).endswith(b"whole")
+                    await whole(newcomer)
         await wait_all_tasks_blocked()
         async with connected(port) as another:
             # The place is free again.
@@ -128,6 +128,16 @@ def raw(port: int, path: str) -> closing[socket.socket]:
     sock.sendall(get(path))
     sock.setblocking(False)
     return closing(sock)
+
+
+async def whole(sock: socket.socket) -> None:
+    """Give the server turns until its reply is there."""
+    received, waiting = b"", trio.socket.from_stdlib_socket(sock)
+    with trio.fail_after(PATIENCE):
+        while not received.endswith(b"whole"):
+            part = await waiting.recv(1000)
+            assert part, received
+            received += part
 
 
 def take_all(sock: socket.socket) -> None:

@@ -369,6 +369,8 @@ async def test_stopping_answers_who_asked_and_whoever_was_accepted_for_it(
                 if has_asked:
                     client.sendall(get("/first"))
                     assert (await waiting.recv(1000)).endswith(b"GET /first")
+                # Who came later is answered, so this one is accepted.
+                await ask(listener.getsockname()[1], get("/"))
                 await wait_all_tasks_blocked()
                 # Nobody else has a turn between these.
                 if asks == "before":

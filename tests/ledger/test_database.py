@@ -251,7 +251,7 @@ async def test_what_is_counted_is_written_though_the_accounts_can_not_be_brought
 
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(database.run, ledger, interval=0.01, refresh=refresh))
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while database.statistics().flushes < 2:  # noqa: ASYNC110
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()

@@ -338,7 +338,7 @@ async def serving(
 
 async def wait_until(condition: Callable[[], bool]) -> None:
     """Poll until `condition` holds."""
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while not condition():  # noqa: ASYNC110 - there is nothing to be told by
             await trio.sleep(0.002)
 
@@ -361,7 +361,7 @@ class Peer:
             sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
         if ":" not in address[0]:
             await sock.bind((host, 0))
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await sock.connect(address)
             async with trio.SocketStream(sock) as stream:
                 yield cls(stream)

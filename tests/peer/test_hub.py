@@ -15,7 +15,7 @@ from seeder.net.sockets import packed_address
 from seeder.peer import hub as hub_module
 from seeder.peer import messages
 from seeder.peer.hub import CONNECTION_STATES
-from seeder.peer.lifetime import IDLE_PATIENCE, STRANGER_PATIENCE
+from seeder.peer.lifetime import IDLE_PATIENCE, STRANGER_PATIENCE, WRITE_DEADLINE
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
 from seeder.torrent import bencode
 from seeder.units import MIB
@@ -470,7 +470,7 @@ async def test_a_stop_does_not_wait_for_peers_that_never_read(
             await peer.request(*blocks_of(node.torrent))
             [session] = [each for each in node.sessions() if each.guest.torrent]
             await wait_until(lambda: session._output.draining)
-            assert await stop(node) < 2
+            assert await stop(node) < WRITE_DEADLINE / 2
             assert node.closes == {"shutdown": 2}
 
 
@@ -574,7 +574,7 @@ async def test_who_leaves_or_is_let_go_waits_for_no_turn(
                 await peer.request(*blocks_of(node.torrent))
                 await staying.request(*blocks_of(node.torrent))
             await wait_until(lambda: len(node.sessions()) == 1)
-            assert await stop(node) < 2
+            assert await stop(node) < WRITE_DEADLINE / 2
 
 
 def hello(port: int | None) -> bytes:

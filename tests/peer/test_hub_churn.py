@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from seeder.units import KIB
-from tests.peer.node import Limits, Node, make_data, serving
+from tests.peer.node import Limits, Node, make_data, serving, wait_until
 from tests.peer.wire import greeting, request_message
 
 DATA = make_data(256 * KIB)
@@ -47,6 +47,7 @@ class Crowd:
     """Raw peers, whose sockets give the hub no turn."""
 
     node: Node
+    came: int = 0
     peers: list[socket.socket] = field(default_factory=list)
 
     def act(self, what: str, where: str | int) -> None:
@@ -55,6 +56,7 @@ class Crowd:
                 self.node.address, source_address=(str(where), 0), timeout=5
             )
             sock.setblocking(False)
+            self.came += 1
             self.peers.append(sock)
         elif what == "tick":
             self.node.hub._registry.tick(trio.current_time() + 60)
@@ -119,6 +121,8 @@ async def churn(directory: Path, turns: Sequence[Sequence[tuple[str, str | int]]
             await wait_all_tasks_blocked()
             assert node.hub.statistics().connected <= TINY.connections
         crowd.close()
+        # The last may be accepted only now.
+        await wait_until(lambda: sum(node.closes.values()) == crowd.came)
         await node.wait_connected(0)
         assert not counted(node)
         assert "internal-error" not in node.closes

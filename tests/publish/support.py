@@ -111,7 +111,7 @@ class World:
         return self.publication(key)
 
     async def until_all(self, condition: Callable[[], bool]) -> None:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not condition():  # noqa: ASYNC110  (the publisher has no event for tests)
                 await trio.sleep(0.005)
 

@@ -180,7 +180,7 @@ async def test_a_piece_that_comes_right_for_a_peer_while_it_is_read_again_and_wr
 
     monkeypatch.setattr(Maker, "read_again", read_late)
     await met(world, torrent, 5)
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         await reading.wait()
     server.corrupt.clear()
     monkeypatch.setattr("seeder.cache.reading.REFUSED_FOR", 0.0)

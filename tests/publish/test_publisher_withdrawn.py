@@ -64,7 +64,7 @@ async def test_no_torrent_comes_of_what_was_withdrawn(
     entry = settings("key", metainfo=("build",)).model_copy(update={"publish_at": publish_at})
     done = then(monkeypatch, method, lambda: world.publisher._keepers._withdraw(REF, WITHDRAWN))
     await world.publisher.put(entry)
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         await done.wait()
     await wait_all_tasks_blocked(0.01)
     assert [each.ref.key for each in world.catalog] == ["other"]
@@ -103,7 +103,7 @@ async def test_who_takes_its_place_is_left_alone(
     elif change == "etag":
         server.etags["key"] = '"other"'
     world.publisher.refresh(name_of(entry))
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         await done.wait()
     await world.until("key", State.SERVING)
     await wait_all_tasks_blocked(0.01)

@@ -26,7 +26,7 @@ QUICK = RetryPolicy(
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until it holds."""
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while True:
             if condition():
                 return

@@ -325,7 +325,7 @@ async def test_parts_are_handed_on_while_the_next_ones_are_still_to_come(
         await stream.send_all(PIECE[40_123:])
 
     faults.script(halting)
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         await origin.read_parts(PINNED, WANTED, meter, "pieces", part_length=20_000, take=take)
     assert came == [PIECE[:20_000], PIECE[20_000:40_000], PIECE[40_000:]]
 

@@ -162,7 +162,7 @@ async def test_an_origin_that_fails_every_call_is_away_in_one_line(
             await read(origin, CountingMeter())
         failed.append(caught.value)
 
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         for _ in range(3):
             async with trio.open_nursery() as nursery:
                 for _ in range(20):
@@ -213,7 +213,7 @@ async def test_one_object_that_always_fails_does_not_mean_that_all_is_away(
     faults.default = only_heads_fail
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keep_reading, origin)
-        with trio.fail_after(20), pytest.raises(OriginUnreachable) as caught:
+        with trio.fail_after(60), pytest.raises(OriginUnreachable) as caught:
             await origin.head(REF, CountingMeter())
         nursery.cancel_scope.cancel()
     assert not caught.value.away
@@ -329,7 +329,7 @@ async def test_when_nothing_comes_over_any_connection_another_one_is_tried(
     async def ask() -> None:
         got.append(bytes(await read(origin, meter)))
 
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             for _ in range(4):
                 nursery.start_soon(ask)
@@ -358,7 +358,7 @@ async def test_a_tls_handshake_that_hangs_is_made_anew(
             got.append(bytes(await read(origin, meter)))
 
         nursery.start_soon(ask)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while len(taken) < 2:  # the read's own, and a probe's
                 taken.append(await listener.accept())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

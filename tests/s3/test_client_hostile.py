@@ -204,7 +204,7 @@ async def test_a_server_that_closes_without_an_answer_is_asked_once_more_only(
 async def test_the_end_of_a_body_that_is_there_is_not_waited_for_for_long(
     make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter, framing: dict[str, str]
 ) -> None:
-    origin = await make_origin(policy=RetryPolicy(patience=0, attempts=1, read_timeout=30))
+    origin = await make_origin(policy=RetryPolicy(patience=0, attempts=1, read_timeout=600))
     fields = {name.replace("_", "-"): value for name, value in RANGE_HEADERS.items()} | framing
     chunk = b"%x\r\n" % len(PIECE) if framing else b""
 
@@ -213,7 +213,7 @@ async def test_the_end_of_a_body_that_is_there_is_not_waited_for_for_long(
         await trio.sleep_forever()
 
     faults.script(never_end, GOOD)
-    with trio.fail_after(15):
+    with trio.fail_after(60):
         assert await read(origin, meter) == PIECE
     # That connection can't be used again.
     assert await read(origin, meter) == PIECE

@@ -75,7 +75,7 @@ async def test_all_that_hangs_goes_on_once_a_probe_is_answered(
     async def ask() -> None:
         got.append(bytes(await read(origin, meter)))
 
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             # All connections hang, and two reads wait for one.
             for _ in range(5):
@@ -186,7 +186,7 @@ async def test_a_probe_and_a_look_that_fail_by_a_fault_of_ours_end_no_read(
         await until(lambda: not bugs and s3.probes > 0)
         s3.back = True
 
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(come_back)
             assert bytes(await read(origin, meter)) == PIECE

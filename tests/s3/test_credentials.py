@@ -210,7 +210,7 @@ async def test_the_first_request_waits_for_the_first_load(nursery: trio.Nursery)
     release = threading.Event()
 
     def find() -> Static:
-        release.wait(10)
+        release.wait(100)
         return Static("AKIAOLD", "secret")
 
     store = await start(nursery, find)
@@ -338,7 +338,7 @@ async def test_a_provider_that_hangs_counts_as_failed(
     monkeypatch.setattr(credentials, "LOAD_TIMEOUT", 0.05)
 
     def find() -> None:
-        release.wait(10)
+        release.wait(100)
 
     store = await start(nursery, find)
     with pytest.raises(AccessDenied, match="no answer within"):
@@ -350,9 +350,9 @@ async def test_a_stop_does_not_wait_for_a_provider_that_hangs() -> None:
     release = threading.Event()
 
     def find() -> None:
-        release.wait(10)
+        release.wait(100)
 
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             await start(nursery, find)
             await trio.testing.wait_all_tasks_blocked()

@@ -2,7 +2,8 @@
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import median
 
 ROUNDS = 10
 """Parts of the whole, of which the first ones may fill what has a bound."""
@@ -18,13 +19,22 @@ def leaves_memory_flat(call: Callable[[int], object], times: int) -> None:
     frames or entries has some.
     """
     part = times // ROUNDS
-    before = 0
-    for number in range(part * ROUNDS):
-        if number == WARM * part:
-            before = blocks()
-        call(number)
-    grown = blocks() - before
-    assert grown <= BLOCKS_LEFT * part * (ROUNDS - WARM), f"{grown} blocks in {times} calls"
+    grown = []
+    for number in range(ROUNDS):
+        before = blocks()
+        for each in range(number * part, (number + 1) * part):
+            call(each)
+        grown.append(blocks() - before)
+    assert usual(grown) <= BLOCKS_LEFT * part + 1, f"{grown} blocks in {ROUNDS} times {part} calls"
+
+
+def usual(grown: Sequence[int]) -> float:
+    """Return by how many blocks a part lets memory grow, of what all parts did.
+
+    Another thread, such as that by which the tests' runner tells a worker what else to run, may
+    keep something of its own meanwhile, but not in most parts.
+    """
+    return median(grown[WARM:])
 
 
 def blocks() -> int:
