@@ -26,9 +26,9 @@ from seeder.daemon.foundation import LEDGER
 from seeder.daemon.node import Node
 from seeder.daemon.reloading import Reloader
 from seeder.errors import StateUnusable, StorageError
-from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request, RequestRefused, Response
 from seeder.http.server import serve as serve_web
+from seeder.http.service import ServerLimits, Service
 from seeder.net.epoch import Epoch
 from seeder.net.local import LocalListener, listening_at
 
@@ -83,12 +83,12 @@ class NodeControl:
                 partial(
                     serve_web,
                     [local.socket],
-                    self._routes.answer,
-                    limits=ServerLimits(
-                        connections=CONTROL, in_turn=True, handler_timeout=_PATIENCE
+                    Service(
+                        self._routes.answer,
+                        ServerLimits(connections=CONTROL, in_turn=True, handler_timeout=_PATIENCE),
+                        bodies=wanted,
+                        worded=worded,
                     ),
-                    bodies=wanted,
-                    worded=worded,
                 )
             )
             if status is None:
@@ -109,12 +109,12 @@ class NodeControl:
         """Answer at the admin listener until cancelled."""
         await serve_web(
             listeners,
-            self._answer,
-            limits=ServerLimits(
-                connections=self._node.descriptors.admin, handler_timeout=_PATIENCE
+            Service(
+                self._answer,
+                ServerLimits(connections=self._node.descriptors.admin, handler_timeout=_PATIENCE),
+                bodies=self._wanted,
+                worded=_worded,
             ),
-            bodies=self._wanted,
-            worded=_worded,
             task_status=task_status,
         )
 

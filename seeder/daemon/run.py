@@ -40,8 +40,8 @@ from seeder.daemon.systemd import (
 from seeder.daemon.watching import WATCH_EVERY, FileWatch
 from seeder.gateway.announces import TRACKER_PAGES
 from seeder.gateway.certificates import LiveCertificate, doubts
-from seeder.http.connection import ServerLimits
 from seeder.http.server import serve as serve_web
+from seeder.http.service import ServerLimits, Service
 from seeder.net.guards import Lapses
 
 _LOG = logging.getLogger(__name__)
@@ -131,10 +131,12 @@ async def _let_in(
         partial(
             serve_web,
             listeners.tracker,
-            node.public,
-            limits=ServerLimits(connections=node.descriptors.public),
-            meter=node.uploads.overhead,
-            hostless=TRACKER_PAGES,
+            Service(
+                node.public,
+                ServerLimits(connections=node.descriptors.public),
+                node.uploads.overhead,
+                TRACKER_PAGES,
+            ),
             security=node.security(listeners.tracker_tls),
         )
     )

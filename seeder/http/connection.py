@@ -7,9 +7,8 @@ of a connection, afterwards the connection's own.
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum, auto
 from inspect import iscoroutine
 from math import inf
@@ -17,23 +16,20 @@ from math import inf
 import trio
 
 from seeder.errors import SeederError
-from seeder.http.bodies import CONTINUE, Bodies, RequestBody, Worded, waits_for_word
+from seeder.http.bodies import CONTINUE, RequestBody, waits_for_word
 from seeder.http.messages import (
-    NOWHERE,
-    Handler,
     Head,
-    Hostless,
     Request,
     RequestReader,
     RequestRefused,
     Response,
-    SentMeter,
     carries_body,
     effective_headers,
     encode_head,
     shown_target,
     split_target,
 )
+from seeder.http.service import Service
 from seeder.http.sourced import SourcedBody
 from seeder.http.wire import Wire
 from seeder.net.addresses import Networks
@@ -50,34 +46,6 @@ READ_AT_ONCE = 64 * 1024
 """Bytes of a request's body that are read at a time."""
 LARGE_BODY = 64 * 1024
 """Bytes above which a body isn't appended to its head, which copies it, but sent after it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """Limits of one server; times in seconds, sizes in bytes."""
-
-    connections: int = 1000
-    """Connections that we wait for; beyond that, one of the largest network is closed."""
-    in_turn: bool = False
-    """Whether a newcomer waits until one of the others is through, and nobody is closed for it who
-    has asked; so that this comes soon, each connection is for one request."""
-    head: int = 16 * 1024
-    """Request line and headers."""
-    head_timeout: float = 5.0
-    """Until the first byte of a new connection, and from the first byte of a head to its end."""
-    idle_timeout: float = 30.0
-    """Between two requests."""
-    handler_timeout: float = 60.0
-    send_timeout: float = 30.0
-    """Until a client takes any more of a reply."""
-    linger_timeout: float = 2.0
-    """Until a client that sends more than is answered sends more of what is dropped."""
-    linger: float = 15.0
-    """For all of what it goes on sending."""
-    grace: float = 5.0
-    """For requests that are being answered when the server stops."""
-    arrival: float = 1.0
-    """For the first request of a connection that was accepted before the server stops."""
 
 
 class Want(Enum):
@@ -102,12 +70,9 @@ class Connection:
 
     __slots__ = (
         "_arriving",
-        "_bodies",
-        "_date",
         "_deadline",
         "_handler",
         "_head",
-        "_hostless",
         "_large_body",
         "_last",
         "_limits",
@@ -118,12 +83,11 @@ class Connection:
         "_peer",
         "_pending",
         "_reader",
-        "_server_meter",
+        "_service",
         "_sock",
         "_source",
         "_stops_at",
         "_unsent",
-        "_worded",
         "networks",
         "scope",
     )
@@ -134,18 +98,11 @@ class Connection:
         self,
         sock: Wire,
         peer: tuple[str, int],
-        handler: Handler,
-        limits: ServerLimits,
-        date: Callable[[], bytes],
+        service: Service,
         *,
-        meter: SentMeter | None = None,
-        hostless: Hostless = NOWHERE,
         local: tuple[str, int] | None = None,
-        bodies: Bodies | None = None,
-        worded: Worded | None = None,
     ) -> None:
-        """`local` is our end, if that is known already; `bodies` tells what is read of them, and
-        `worded` how one is refused."""
+        """`local` is our end, if that is known already."""
         self.scope: trio.CancelScope | None = None
         """Around the task that waits for this connection; None while there is no such task."""
         self.networks: Networks = ()
@@ -153,16 +110,13 @@ class Connection:
         self._sock = sock
         self._peer = peer
         self._local = local
-        self._handler = handler
-        self._bodies = bodies
-        self._worded = worded
+        self._service = service
+        self._handler = service.handler
         self._arriving: RequestBody | None = None
         """The body that is being read."""
-        self._limits = limits
-        self._date = date
-        self._meter = self._server_meter = meter
-        self._reader = RequestReader(limits.head, hostless)
-        self._hostless = hostless
+        self._limits = service.limits
+        self._meter = service.meter
+        self._reader = RequestReader(service.limits.head, service.hostless)
         self._deadline: float | None = inf
         """When the next head must be there; None until we wait for it."""
         self._stops_at = inf
@@ -355,21 +309,23 @@ class Connection:
     def _refuse(self, refusal: RequestRefused, request: Request | None = None) -> None:
         self._last = self._lingers = True
         worded = None
-        if request is not None and self._worded is not None:
-            worded = self._worded(request, refusal)
+        words = self._service.worded
+        if request is not None and words is not None:
+            worded = words(request, refusal)
         if worded is not None:
             response = worded
         elif refusal.page is None:
             body = f"{refusal}\n".encode()
             response = Response(refusal.status, body, ((b"Content-Type", b"text/plain"),))
         else:
-            response = self._hostless[refusal.page](str(refusal))
+            response = self._service.hostless[refusal.page](str(refusal))
         self._reply(response, b"GET")
 
     def _take(self, head: Head) -> None:
         """Have a request answered, once its body has come if that is wanted."""
         request, begun = self._request(head), self._reader.begun
-        limit = self._bodies(request) if head.has_body and self._bodies is not None else 0
+        bodies = self._service.bodies
+        limit = bodies(request) if head.has_body and bodies is not None else 0
         self._head = head
         if limit and begun is not None:
             self._arriving = RequestBody(request, begun, limit)
@@ -424,7 +380,7 @@ class Connection:
     def _reply(self, response: Response, method: bytes) -> None:
         """Make a response the next thing to be sent."""
         self._drop_source()
-        self._meter = response.meter or self._server_meter
+        self._meter = response.meter or self._service.meter
         body, length = response.body, response.content_length
         if isinstance(body, bytes):
             if length is None:
@@ -440,7 +396,7 @@ class Connection:
         if response.close:
             self._last = self._lingers = True
         self._unsent = head = encode_head(
-            response, date=self._date(), close=self._last, length=length
+            response, date=self._service.date(), close=self._last, length=length
         )
         if not carries_body(method, response.status):
             self._drop_source()

@@ -7,13 +7,12 @@ connections and mostly without being one (`seeder.http.shortcut`). Those that wa
 watched together (`seeder.http.watch`); one that waits for anything else, or over TLS, gets a task,
 and a deadline for each phase.
 
-Bodies of requests are read where the handler wants them (`Bodies`), and nowhere else: a request
-that has one is answered, and its connection closed.
+Bodies of requests are read where the service wants them (`Service.bodies`), and nowhere else: a
+request that has one is answered, and its connection closed.
 """
 
 import logging
 import socket
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -22,10 +21,8 @@ from typing import TypeAlias
 
 import trio
 
-from seeder.http.bodies import Bodies, Worded
-from seeder.http.connection import Connection, ServerLimits, Want
-from seeder.http.dates import format_date
-from seeder.http.messages import NOWHERE, Handler, Hostless, SentMeter
+from seeder.http.connection import Connection, Want
+from seeder.http.service import Service
 from seeder.http.shortcut import Shortcut
 from seeder.http.tls import HandshakeResult, Queue, SecureConnection, Security
 from seeder.http.watch import Watch
@@ -46,25 +43,17 @@ _NOBODY: Networks = (b"",)
 
 async def serve(
     listeners: Sequence[socket.socket],
-    handler: Handler,
+    service: Service,
     *,
-    limits: ServerLimits = ServerLimits(),  # noqa: B008  (frozen)
-    meter: SentMeter | None = None,
-    hostless: Hostless = NOWHERE,
     security: Security | None = None,
-    bodies: Bodies | None = None,
-    worded: Worded | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer requests on listening sockets until cancelled; the sockets stay the caller's.
 
     A cancelled server accepts no more, closes idle connections, waits `limits.arrival` seconds for
     the first request of those that it has accepted, and gives requests that it has begun to answer
-    `limits.grace` seconds. `meter` counts what is sent of replies that have no
-    meter of their own. The pages `hostless` are answered without a Host header, too. On the
-    listeners of `security` clients speak TLS; both kinds share the limits. `bodies` tells how much
-    is read of a request's body before the handler gets it, and what isn't taken is refused in the
-    words of `worded`.
+    `limits.grace` seconds. On the listeners of `security` clients speak TLS; both kinds share the
+    limits.
     """
     secure = () if security is None else security.listeners
     for listener in (*listeners, *secure):
@@ -73,16 +62,7 @@ async def serve(
         if listener.family != socket.AF_UNIX:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     async with trio.open_nursery() as connections:
-        server = _Server(
-            handler,
-            limits,
-            meter,
-            hostless,
-            security,
-            bodies=bodies,
-            worded=worded,
-            nursery=connections,
-        )
+        server = _Server(service, security, connections)
         try:
             async with trio.open_nursery() as acceptors:
                 for listener in listeners:
@@ -102,22 +82,6 @@ async def serve(
             server.stop()
 
 
-class DateHeader:
-    """The value of the Date header, made once a second."""
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._value = b""
-
-    def value(self) -> bytes:
-        """Return the current time (RFC 9110, 5.6.7)."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._value = format_date(second).encode()
-        return self._value
-
-
 _Parked: TypeAlias = OrderedDict[Connection, None]
 
 
@@ -130,30 +94,14 @@ class _Server:
     first, then unfinished requests, then replies that are not taken.
     """
 
-    def __init__(
-        self,
-        handler: Handler,
-        limits: ServerLimits,
-        meter: SentMeter | None,
-        hostless: Hostless,
-        security: Security | None,
-        *,
-        bodies: Bodies | None,
-        worded: Worded | None,
-        nursery: trio.Nursery,
-    ) -> None:
+    def __init__(self, service: Service, security: Security | None, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-        self._handler = handler
+        self._service = service
         self._security = security
         self.handshakes = Queue()
-        self._hostless = hostless
-        self._bodies = bodies
-        self._worded = worded
-        self._meter = meter
-        self._limits = limits
+        self._limits = limits = service.limits
         self._few = max(1.0, FEW * limits.connections)
-        self._date = DateHeader().value
-        self._shortcut = Shortcut(handler, limits.head, self._date, meter)
+        self._shortcut = Shortcut(service)
         self._waiting: set[Connection] = set()
         self._shares: Shares[Connection] = Shares(lambda connection: connection.networks)
         # In each, the connection that has waited for longest comes first.
@@ -180,18 +128,7 @@ class _Server:
         if begin is None:
             return
         sock.setblocking(False)
-        connection = Connection(
-            sock,
-            address,
-            self._handler,
-            self._limits,
-            self._date,
-            meter=self._meter,
-            hostless=self._hostless,
-            local=local,
-            bodies=self._bodies,
-            worded=self._worded,
-        )
+        connection = Connection(sock, address, self._service, local=local)
         want = _stepped(partial(begin, connection))
         if want is Want.NOTHING:
             connection.close()
@@ -208,17 +145,7 @@ class _Server:
             return
         sock.setblocking(False)
         connection = SecureConnection(
-            sock,
-            address,
-            self._handler,
-            self._limits,
-            self._date,
-            meter=self._meter,
-            hostless=self._hostless,
-            bodies=self._bodies,
-            worded=self._worded,
-            security=security,
-            queue=self.handshakes,
+            sock, address, self._service, security=security, queue=self.handshakes
         )
         self._keep(connection, address, Want.READABLE)
 

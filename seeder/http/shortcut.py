@@ -12,13 +12,12 @@ from typing import TypeAlias
 from seeder.http.connection import LARGE_BODY, Connection, Want, failed
 from seeder.http.messages import (
     FEW_HEADERS,
-    Handler,
     Request,
     Response,
-    SentMeter,
     encode_last,
     plain_head,
 )
+from seeder.http.service import Service
 from seeder.net.addresses import SocketAddress
 
 Beginning: TypeAlias = Callable[[Connection], Want]
@@ -31,15 +30,13 @@ SK_MEMINFO_RMEM_ALLOC (linux/sock_diag.h). Of UNIX sockets it is 0: there nothin
 
 
 class Shortcut:
-    """Answers where that takes no waiting; `head` is how many bytes of a request are read."""
+    """Answers where that takes no waiting."""
 
-    def __init__(
-        self, handler: Handler, head: int, date: Callable[[], bytes], meter: SentMeter | None
-    ) -> None:
-        self._handler = handler
-        self._head = head
-        self._date = date
-        self._meter = meter
+    def __init__(self, service: Service) -> None:
+        self._handler = service.handler
+        self._head = service.limits.head
+        self._date = service.date
+        self._meter = service.meter
 
     def take(
         self, sock: socket.socket, peer: SocketAddress, local: SocketAddress | None

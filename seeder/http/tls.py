@@ -19,6 +19,7 @@ import trio
 
 from seeder.http.connection import Connection, Want
 from seeder.http.messages import Hostless, Request, Response
+from seeder.http.service import Service
 from seeder.net.addresses import Networks
 from seeder.net.turns import Turns
 
@@ -271,11 +272,17 @@ class SecureConnection(Connection):
     is_watched = False
 
     def __init__(
-        self, raw: socket.socket, *arguments: Any, security: Security, queue: Queue, **options: Any
+        self,
+        raw: socket.socket,
+        peer: tuple[str, int],
+        service: Service,
+        *,
+        security: Security,
+        queue: Queue,
     ) -> None:
         self._raw = raw
         self._tls: TLSSocket | None = TLSSocket(raw, security.context())
-        super().__init__(self._tls, *arguments, **options)
+        super().__init__(self._tls, peer, service)
         self.expect_head()
         self._counts = security.handshakes
         self._noted = False
@@ -328,13 +335,13 @@ class SecureConnection(Connection):
     def _speak_plainly(self) -> None:
         self._note(HandshakeResult.PLAIN)
         self._sock, self._tls, self._queue = self._raw, None, None
-        self._handler = _Elsewhere(self._hostless)
+        self._handler = _Elsewhere(self._service.hostless)
 
     def _count_extra(self) -> None:
         tls = self._tls
         if tls is not None and tls.extra > 0:
-            if self._server_meter is not None:
-                self._server_meter.protocol(tls.extra)
+            if self._service.meter is not None:
+                self._service.meter.protocol(tls.extra)
             tls.extra = 0
 
     def _send(self) -> bool:

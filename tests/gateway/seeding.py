@@ -14,7 +14,7 @@ from seeder.gateway.documents import Documents
 from seeder.gateway.downloads import Downloads
 from seeder.gateway.index import Index
 from seeder.gateway.links import Links
-from seeder.http.connection import ServerLimits
+from seeder.http.service import ServerLimits
 from seeder.ledger.limits import Level
 from seeder.net.buckets import AddressLimiter
 from seeder.net.doors import Door, Doors

@@ -14,7 +14,8 @@ from urllib.parse import quote_from_bytes
 import pytest
 import trio
 
-from seeder.http.connection import Connection, ServerLimits, Want
+from seeder.http.connection import Connection, Want
+from seeder.http.service import Service
 from seeder.net.buckets import AddressLimiter
 from seeder.tracker.announce import AnnounceRequest
 from tests.gateway.support import Public
@@ -139,6 +140,7 @@ class Listener:
         self.kind = kind
         self.public = kind.public()
         kind.prepare(self.public)
+        self.service = Service(self.public.routes)
         self._number = count()
 
     async def ask(self, times: int) -> None:
@@ -148,9 +150,7 @@ class Listener:
             ours, theirs = socket.socketpair()
             theirs.setblocking(False)
             peer = (kind.peer.format(number % 65_536), 4711)
-            connection = Connection(
-                _Named(ours), peer, self.public.routes, ServerLimits(), lambda: b"today"
-            )
+            connection = Connection(_Named(ours), peer, self.service)
             lines = [
                 kind.method
                 + b" "

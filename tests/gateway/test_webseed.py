@@ -23,8 +23,8 @@ from seeder.gateway import lines
 from seeder.gateway.access import ReadKey
 from seeder.gateway.downloads import Downloads
 from seeder.gateway.webseed import content_type
-from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request
+from seeder.http.service import ServerLimits
 from seeder.ledger.counters import Tally
 from seeder.ledger.limits import Level
 from seeder.net.buckets import AddressLimiter

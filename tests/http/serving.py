@@ -11,9 +11,9 @@ import trio
 
 from seeder.errors import SeederError
 from seeder.http.bodies import Bodies
-from seeder.http.connection import ServerLimits
 from seeder.http.messages import NOWHERE, Handler, Hostless, Request, Response, SentMeter
 from seeder.http.server import serve
+from seeder.http.service import ServerLimits, Service
 from seeder.http.tls import Security
 
 PATIENCE = 60.0
@@ -43,12 +43,8 @@ async def serving(
             server = partial(
                 serve,
                 plain,
-                handler,
-                limits=limits,
-                meter=meter,
-                hostless=hostless,
+                Service(handler, limits, meter, hostless, bodies),
                 security=security,
-                bodies=bodies,
             )
             await nursery.start(server)
             yield bound.getsockname()[1]

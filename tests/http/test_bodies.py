@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request, Response
+from seeder.http.service import ServerLimits
 from tests.http.serving import ask, asked_already, connected, exchange, get, serving
 
 LIMIT = 1000

@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request, Response
+from seeder.http.service import ServerLimits
 from tests.http.serving import Client, asked_already, connected, get, serving
 
 CLOSING = get("/last", "Connection: close")

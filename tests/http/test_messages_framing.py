@@ -9,8 +9,8 @@ import trio.testing
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request, RequestReader, RequestRefused, Response
+from seeder.http.service import ServerLimits
 from tests.http.serving import connected, serving, target_of
 
 LIMIT = 4096

@@ -9,9 +9,10 @@ from email.utils import parsedate_to_datetime
 import pytest
 import trio
 
-from seeder.http.connection import LARGE_BODY, MOST_IN_A_ROW, ServerLimits
+from seeder.http.connection import LARGE_BODY, MOST_IN_A_ROW
 from seeder.http.messages import Request, Response
 from seeder.http.server import serve
+from seeder.http.service import ServerLimits, Service
 from tests.http.serving import PATIENCE, Shelf, ask, connected, exchange, get, serving, target_of
 
 TEXT = ((b"Content-Type", b"text/plain"),)
@@ -499,7 +500,7 @@ async def test_a_source_is_closed_when_its_head_cannot_be_sent() -> None:
 async def test_several_listeners_share_one_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as other:
         async with trio.open_nursery() as nursery:
-            await nursery.start(serve, [one, other], echo)
+            await nursery.start(serve, [one, other], Service(echo))
             for listener in (one, other):
                 reply = await ask(listener.getsockname()[1], get("/"))
                 assert reply.status == 200
@@ -517,7 +518,7 @@ async def test_a_client_by_ipv6_is_named_by_its_address() -> None:
 
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
         async with trio.open_nursery() as nursery:
-            await nursery.start(serve, [listener], handler)
+            await nursery.start(serve, [listener], Service(handler))
             async with await trio.open_tcp_stream("::1", listener.getsockname()[1]) as stream:
                 await stream.send_all(get("/"))
                 await stream.receive_some()

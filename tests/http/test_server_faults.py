@@ -11,8 +11,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request, Response
+from seeder.http.service import ServerLimits
 from seeder.http.watch import Watch
 from tests.http.serving import PATIENCE, Shelf, ask, asked_already, connected, get, serving
 

@@ -6,16 +6,16 @@ import resource
 import socket
 from collections.abc import Awaitable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from functools import partial
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from seeder.http.connection import MOST_IN_A_ROW, Connection, ServerLimits, Want
+from seeder.http.connection import MOST_IN_A_ROW, Connection, Want
 from seeder.http.messages import Request, Response
-from seeder.http.server import DateHeader, serve
+from seeder.http.server import serve
+from seeder.http.service import ServerLimits, Service
 from seeder.units import MIB
 from tests.http.serving import (
     PATIENCE,
@@ -363,7 +363,7 @@ async def test_stopping_answers_who_asked_and_whoever_was_accepted_for_it(
     limits = ServerLimits(arrival=PATIENCE, grace=PATIENCE)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve, [listener], echo, limits=limits))
+            await nursery.start(serve, [listener], Service(echo, limits))
             client = socket.create_connection(listener.getsockname())
             with trio.CancelScope(shield=True), trio.socket.from_stdlib_socket(client) as waiting:
                 if has_asked:
@@ -437,8 +437,7 @@ async def test_one_client_does_not_get_all_the_turns() -> None:
             asked.append(request)
             return Response(200)
 
-        limits = ServerLimits()
-        connection = Connection(ours, ("192.0.2.1", 1), handler, limits, DateHeader().value)
+        connection = Connection(ours, ("192.0.2.1", 1), Service(handler))
         assert connection.step() is Want.TURN
         assert len(asked) == MOST_IN_A_ROW
         assert connection.step() is Want.READABLE

@@ -12,9 +12,10 @@ import trio
 import trio.testing
 
 from seeder.http.certificates import PemFile, read_certificate
-from seeder.http.connection import LARGE_BODY, MOST_IN_A_ROW, ServerLimits
+from seeder.http.connection import LARGE_BODY, MOST_IN_A_ROW
 from seeder.http.messages import Request, Response
 from seeder.http.server import serve
+from seeder.http.service import ServerLimits, Service
 from seeder.http.tls import HandshakeResult, Queue, Security, TLSSocket
 from seeder.net.addresses import networks_of
 from tests.http.serving import PATIENCE, Client, Shelf, connected, exchange, get, serving, target_of
@@ -491,7 +492,9 @@ async def test_a_server_that_stops_ends_handshakes_and_answers_what_it_began(lab
 
             async def run(*, task_status: trio.TaskStatus[None]) -> None:
                 with scope:
-                    await serve([], handler, security=lab.security, task_status=task_status)
+                    await serve(
+                        [], Service(handler), security=lab.security, task_status=task_status
+                    )
 
             await nursery.start(run)
             async with connected(port) as waiting, lab.connected(port) as client:

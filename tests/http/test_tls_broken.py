@@ -13,8 +13,9 @@ import pytest
 import trio
 
 from seeder.http.certificates import PemFile, read_certificate
-from seeder.http.connection import Connection, ServerLimits, Want
+from seeder.http.connection import Connection, Want
 from seeder.http.messages import Request, Response
+from seeder.http.service import ServerLimits, Service
 from seeder.http.tls import HandshakeResult, Queue, SecureConnection, Security
 from tests.http.serving import PATIENCE, get, serving
 from tests.support.certificates import Authority
@@ -170,9 +171,8 @@ def talk(
             sock.setblocking(False)
         faulty: Any = Faulty(ours, good, error, most)
         connection: Connection = SecureConnection(
-            faulty, (HOST, 1), echo, ServerLimits(), lambda: b"now",
-            security=security, queue=Queue(),
-        )  # fmt: skip
+            faulty, (HOST, 1), Service(echo), security=security, queue=Queue()
+        )
         talker = Talker(client, theirs)
         theirs.send(talker.flight())
         while connection.step() is not Want.NOTHING and not security.handshakes:

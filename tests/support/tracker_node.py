@@ -28,6 +28,7 @@ from seeder.gateway.clients import Clients, TrustedProxies
 from seeder.gateway.datagrams import TrackerDatagrams
 from seeder.http.messages import Request
 from seeder.http.server import serve
+from seeder.http.service import Service
 from seeder.net.addresses import endpoint_address
 from seeder.net.buckets import AddressLimiter
 from seeder.net.datagrams import Datagram
@@ -131,7 +132,7 @@ class _Tracker:
             async with trio.open_nursery() as nursery:
                 for sock in self.sockets:
                     nursery.start_soon(self._datagrams.serve, sock)
-                await serve(self.listeners, self._answer)
+                await serve(self.listeners, Service(self._answer))
         for each in (*self.listeners, *self.sockets):
             each.close()
 

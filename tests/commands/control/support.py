@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from seeder.cli import main
 from seeder.http.messages import Request, Response
 from seeder.http.server import serve
+from seeder.http.service import Service
 from seeder.net.local import listening_at
 from tests.commands.support import PROGRAM, Result
 from tests.support.processes import python_environment
@@ -154,7 +155,7 @@ async def scripted(socket: Path) -> AsyncIterator[ScriptedNode]:
     node = ScriptedNode(socket)
     with listening_at(socket, "admin.socket") as local:
         async with trio.open_nursery() as nursery:
-            run = partial(serve, [local.socket], node.handle, bodies=lambda _: 1 << 20)
+            run = partial(serve, [local.socket], Service(node.handle, bodies=lambda _: 1 << 20))
             await nursery.start(run)
             yield node
             nursery.cancel_scope.cancel()

@@ -14,7 +14,7 @@ import trio
 from seeder.admin.history import parse_query
 from seeder.errors import StorageError
 from seeder.gateway.access import Keyring, ReadKey
-from seeder.http.connection import Connection, ServerLimits, Want
+from seeder.http.connection import Connection, Want
 from seeder.http.headers import accepted, content_disposition, evaluate, parse_range
 from seeder.http.messages import (
     Head,
@@ -27,6 +27,7 @@ from seeder.http.messages import (
     encode_head,
     split_target,
 )
+from seeder.http.service import ServerLimits, Service
 from seeder.ledger.counters import AccountKey
 from seeder.ledger.spans import Span
 from seeder.units import ByteRange
@@ -236,9 +237,11 @@ async def _replies(parts: list[bytes], rng: random.Random) -> list[tuple[int, by
         made = Connection(
             cast("socket.socket", sock),
             ("192.0.2.1", 4711),
-            answer,
-            ServerLimits(head=_LIMIT),
-            lambda: b"Thu, 01 Jan 1970 00:00:00 GMT",
+            Service(
+                answer,
+                ServerLimits(head=_LIMIT),
+                date=lambda: b"Thu, 01 Jan 1970 00:00:00 GMT",
+            ),
         )
         steps = 0
         while (want := made.step()) is not Want.NOTHING:
