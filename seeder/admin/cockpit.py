@@ -4,11 +4,12 @@ import time
 from dataclasses import asdict, dataclass, field
 
 from seeder import __version__
+from seeder.admin.documents import certificate_document, origins_document
 from seeder.admin.lately import Lately
 from seeder.admin.limits import limits
 from seeder.admin.notices import notices
 from seeder.admin.opened import Opened
-from seeder.admin.overview import Overview, certificate_document
+from seeder.admin.overview import Overview
 from seeder.admin.peers import PeerRates, departure_rows
 from seeder.admin.table import Table
 from seeder.admin.view import View
@@ -82,7 +83,7 @@ class Cockpit:
                 "departures": departure_rows(overview.hub),
             },
             "cache": asdict(overview.cache.statistics()),
-            "origins": overview.origins_document(),
+            "origins": origins_document(overview.origins),
             "budget": [remaining.document() for remaining in overview.budget.left()],
             "groups": [flow.document() for flow in flows(overview.accounts.ledger.groups.counts)][
                 :SHOWN_GROUPS

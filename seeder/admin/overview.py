@@ -8,13 +8,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import trio
 
 from seeder import __version__
 from seeder.admin.accounts import Accounts
 from seeder.admin.cluster import cluster_document
+from seeder.admin.documents import certificate_document, ledger_document, nested, origins_document
 from seeder.admin.events import events_document
 from seeder.admin.exposition import slices
 from seeder.admin.figures import figures
@@ -31,9 +31,8 @@ from seeder.cluster.exchange import SwarmExchange
 from seeder.events.feed import EventFeed
 from seeder.gateway.certificates import LiveCertificate
 from seeder.gateway.downloads import Downloads
-from seeder.http.tls import HandshakeResult
 from seeder.ledger.budget import Budget
-from seeder.ledger.database import LedgerDatabase, LedgerStatistics
+from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.history import History
 from seeder.ledger.limits import Level
 from seeder.ledger.report import Report, ReportRows, TorrentRow
@@ -55,8 +54,6 @@ from seeder.upload.uploads import Uploads
 
 ENCODED_AT_ONCE = 20
 """Torrents of /status.json."""
-_Outer = TypeVar("_Outer", bound=str)
-_Inner = TypeVar("_Inner", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +226,7 @@ class Overview:
                 "states": {state: hub.states.get(state, 0) for state in CONNECTION_STATES},
             },
             "tracker": {
-                "announces": _nested(tallies.announces),
+                "announces": nested(tallies.announces),
                 "scrapes": dict(tallies.scrapes),
             },
             "loop": {"lag": self.pulse.worst},
@@ -237,7 +234,7 @@ class Overview:
             "certificate": certificate_document(self.certificate),
             "turned_away": self.turned_away,
             "cache": {name: getattr(cache, name) for name in cache.__dataclass_fields__},
-            "origins": self.origins_document(),
+            "origins": origins_document(self.origins),
             "ledger": ledger_document(self.database.statistics()),
             "events": events_document(self.feeds),
             "sidecars": dict(self.sidecar_counts),
@@ -258,27 +255,6 @@ class Overview:
             started_at=self.started_at,
             trouble=self.unready,
         )
-
-    def origins_document(self) -> dict[str, object]:
-        """Return how each origin stands, in the form of /status.json."""
-        return {
-            name: {
-                "reachable": told.reachable,
-                "since": told.since,
-                "reason": told.reason,
-                "last_success": told.last_success,
-                "clock_ahead": told.clock_ahead,
-                "requests": told.requests,
-                "retries": told.retries,
-                "switched": told.switched,
-                "errors": dict(told.errors),
-                "last_error": told.last_error,
-                "operations": _nested(told.operations),
-                "waiting": told.waiting,
-                "stalled": stall_document(told.stall),
-            }
-            for name, told in self.origins.statistics().items()
-        }
 
     async def summary(self) -> str:
         """Return the line for `systemctl status`."""
@@ -383,34 +359,3 @@ def describe_work(publication: Publication, stall: Stall | None = None) -> str:
         return share
     text = f"{share}, {rounded_size(round(rate))}/s"
     return text if left is None else f"{text}, {rounded_time(left)} left"
-
-
-def _nested(counts: Mapping[tuple[_Outer, _Inner], int]) -> dict[_Outer, dict[_Inner, int]]:
-    """Return counts by two words as a document."""
-    nested: dict[_Outer, dict[_Inner, int]] = {}
-    for (outer, inner), count in counts.items():
-        nested.setdefault(outer, {})[inner] = count
-    return nested
-
-
-def certificate_document(certificate: LiveCertificate | None) -> dict[str, object] | None:
-    """Return the certificate in force and how handshakes ended, in the form of /status.json."""
-    if certificate is None:
-        return None
-    return {
-        "names": certificate.current.names,
-        "ends": certificate.current.ends,
-        "fault": certificate.fault,
-        "handshakes": {how: certificate.handshakes[how] for how in HandshakeResult},
-    }
-
-
-def ledger_document(statistics: LedgerStatistics) -> dict[str, object]:
-    """Return how writing the ledger goes, in the form of /status.json."""
-    return {
-        "writable": statistics.fault is None,
-        "reason": statistics.fault,
-        "flushes": statistics.flushes,
-        "failures": statistics.failures,
-        "flushed_at": statistics.flushed_at,
-    }

@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from seeder.admin.cockpit import Cockpit
-from seeder.admin.overview import Overview, Status, ledger_document
+from seeder.admin.documents import ledger_document
+from seeder.admin.overview import Overview, Status
 from seeder.admin.peers import PeerRates
 from seeder.admin.routes import MOST_STREAMS, AdminRoutes
 from seeder.admin.stream import EventStream
