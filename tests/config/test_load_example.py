@@ -2,16 +2,19 @@
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from seeder.config.mistakes import TABLES
+from seeder.config.objects import ObjectSettings
 from seeder.config.public import ReadKeySettings
 from seeder.config.sections import Config
 from seeder.net.addresses import HostPort
 from seeder.units import MIB
 from tests.config.support import EXAMPLE, ONE_OBJECT, Load
+from tests.support.handbook import PAGES
 
 COMMENTED = r"^# (?=[\w\"/]+ = |\[)"
 
@@ -63,3 +66,36 @@ def test_the_examples_behind_a_hash_are_right_as_well(read: Load, tmp_path: Path
     assert config.peer.public_address == (HostPort("203.0.113.7", 6881),)
     assert config.tracker.groups.keys() == {"eu/a", "eu/b", "office"}
     assert [each.name for each in config.events] == ["uploads", "minio", "ceph"]
+
+
+def default_tables() -> Iterator[tuple[str, str, str]]:
+    """Yield section, key and default of the handbook's tables that have a column for it."""
+    for path in PAGES:
+        section = None
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if heading := re.match(r"\| Key(?: in `\[(\w+)\]`)? \| Default \|", line):
+                section = heading[1] or "objects"
+            elif not line.startswith("|"):
+                section = None
+            elif section is not None and not line.startswith("|---"):
+                first, second = line.split(" | ")[:2]
+                keys = re.findall(r"`([\w.]+)`", first)
+                defaults = second.split(", ")
+                if len(defaults) != len(keys):
+                    defaults = [second] * len(keys)
+                for key, default in zip(keys, defaults, strict=True):
+                    where, _, name = key.rpartition(".")
+                    yield where or section, name, default.strip("`")
+
+
+@pytest.mark.parametrize(("section", "key", "default"), [*default_tables()])
+def test_the_handbook_has_the_defaults(read: Load, section: str, key: str, default: str) -> None:
+    """Where it has words for one, there is none: the key may be left out."""
+    try:
+        tomllib.loads(f"{key} = {default}")
+    except tomllib.TOMLDecodeError:
+        assert ObjectSettings.model_fields[key].default is None or key == "metainfo"
+        return
+    one = ONE_OBJECT if section != "objects" else f"{ONE_OBJECT}{key} = {default}\n"
+    more = f"[{section}]\n{key} = {default}\n" if section != "objects" else ""
+    assert read(one + more) == read(ONE_OBJECT)
