@@ -75,21 +75,25 @@ def report(
         recorded = read_recorded(records, now=now, since=asked.since, until=asked.until)
     found = _figures(config, recorded, now)
     if asked.as_json:
-        document = found.document()
-        totals = document["totals"]
-        assert isinstance(totals, dict)
-        # With prices by volume, the months say what they cost; their sum as one month says nothing.
-        money = statement.total.money
-        totals["origin_money"] = money.billed
-        totals["saved_verified_money"] = money.saved_verified
-        totals["saved_claimed_money"] = money.saved_claimed
-        show(json.dumps({**document, "bill": statement.document()}, indent=2))
+        show(_json(found, statement))
         return
     if asked.by == "torrent":
         render(found, Console(), statement.total.money)
         show("")
     for line in bill_lines(statement):
         show(line)
+
+
+def _json(found: Report, statement: Statement) -> str:
+    document = found.document()
+    totals = document["totals"]
+    assert isinstance(totals, dict)
+    # With prices by volume, the months say what they cost; their sum as one month says nothing.
+    money = statement.total.money
+    totals["origin_money"] = money.billed
+    totals["saved_verified_money"] = money.saved_verified
+    totals["saved_claimed_money"] = money.saved_claimed
+    return json.dumps({**document, "bill": statement.document()}, indent=2)
 
 
 def _figures(config: Config, recorded: Recorded, now: float) -> Report:

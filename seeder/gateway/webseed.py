@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from seeder.errors import DownloadRefused
+from seeder.gateway.download import Download
 from seeder.gateway.downloads import Downloads
 from seeder.gateway.keyed import Visitor
 from seeder.gateway.s3errors import ErrorCode, S3Error
@@ -63,16 +64,9 @@ async def answer_content(
     Who asks for bytes is sent `elsewhere`, a URL, if one is given.
     """
     size = content.size
-    modified = (content.description or _UNTOLD).modified
-    status, part = evaluate(request, content.etag.encode(), size, modified)
-    if request.query and status is not HTTPStatus.PRECONDITION_FAILED:
-        status, part = applied(status, part, part_asked(request, size))
-    if status is HTTPStatus.PRECONDITION_FAILED:
-        raise S3Error("PreconditionFailed", "The object is another one than you expect.")
-    if status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        length = (b"Content-Range", b"bytes */%d" % size)
-        raise S3Error("InvalidRange", "The range lies outside the object.", headers=(length,))
+    status, part = _asked_for(request, content)
     headers: tuple[Header, ...] = ((b"ETag", content.etag.encode()),)
+    modified = (content.description or _UNTOLD).modified
     if modified is not None:
         headers += ((b"Last-Modified", format_date(modified).encode()),)
     if status is HTTPStatus.NOT_MODIFIED:
@@ -87,24 +81,42 @@ async def answer_content(
         return Response(status, b"", headers, content_length=size)
     if elsewhere is not None:
         return Response(307, b"", ((b"Location", elsewhere),))
+    wanted = ByteRange(content.start + part.start, part.length)
     try:
-        download = await downloads.open(
-            content.torrent,
-            address,
-            ByteRange(content.start + part.start, part.length),
-            visitor,
-        )
-        try:
-            await download.wait_begin()
-        except BaseException:
-            download.close()
-            raise
+        download = await _begun(downloads, content.torrent, address, wanted, visitor)
     except DownloadRefused as refusal:
         code: ErrorCode = "SlowDown" if refusal.busy else "ServiceUnavailable"
         raise S3Error(code, str(refusal), retry_in=refusal.retry_in) from refusal
     # After a file of one byte that ends a piece, such as a pad, aria2 waits for the next piece to
     # come in the same reply, until we close an idle connection.
     return Response(status, download, headers, content_length=part.length, close=size == 1)
+
+
+def _asked_for(request: Request, content: Content) -> tuple[HTTPStatus, ByteRange | None]:
+    """Return the status of the answer, and the part of the object that is asked for; S3Error."""
+    size, modified = content.size, (content.description or _UNTOLD).modified
+    status, part = evaluate(request, content.etag.encode(), size, modified)
+    if request.query and status is not HTTPStatus.PRECONDITION_FAILED:
+        status, part = applied(status, part, part_asked(request, size))
+    if status is HTTPStatus.PRECONDITION_FAILED:
+        raise S3Error("PreconditionFailed", "The object is another one than you expect.")
+    if status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        length = (b"Content-Range", b"bytes */%d" % size)
+        raise S3Error("InvalidRange", "The range lies outside the object.", headers=(length,))
+    return status, part
+
+
+async def _begun(
+    downloads: Downloads, torrent: Torrent, address: str, wanted: ByteRange, visitor: Visitor
+) -> Download:
+    """Return a download whose first bytes are at hand; DownloadRefused."""
+    download = await downloads.open(torrent, address, wanted, visitor)
+    try:
+        await download.wait_begin()
+    except BaseException:
+        download.close()
+        raise
+    return download
 
 
 def content_type(key: str) -> str:
