@@ -13,7 +13,8 @@ import trio
 from bencode2 import bencode
 
 from seeder.commands import diagnose as diagnosing
-from seeder.commands.diagnose import Diagnosis, diagnose
+from seeder.commands.diagnose import diagnose
+from seeder.commands.diagnosis import Diagnosis
 from seeder.commands.sought import parse_sought_file, parse_sought_link
 from seeder.commands.tasting import Taste, Taster
 from seeder.errors import FetchFailed, MetainfoError, StorageError

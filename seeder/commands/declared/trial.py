@@ -21,7 +21,7 @@ def diagnose(source: str, as_json: bool, private: bool) -> None:
     Exit code 0 if somebody gives a right piece and nobody a wrong one, else 1.
     """
     from seeder.commands.diagnose import diagnose as diagnose_torrent  # noqa: PLC0415  (needless for the demo)
-    from seeder.commands.diagnose import render_diagnosis  # noqa: PLC0415  (needless for the demo)
+    from seeder.commands.diagnosis import render_diagnosis  # noqa: PLC0415  (needless for the demo)
 
     async def run() -> None:
         found = await diagnose_torrent(source, private=private)
