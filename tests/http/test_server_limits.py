@@ -342,7 +342,7 @@ async def test_stopping_finishes_what_is_in_flight_and_closes_the_rest() -> None
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         async with connected(port) as idle, connected(port) as busy, trio.open_nursery() as nursery:
-            await nursery.start(serve, [listener], handler)
+            await nursery.start(serve, [listener], Service(handler))
             await idle.send(get("/idle"))
             await idle.reply()
             await busy.send(get("/"))
@@ -461,7 +461,7 @@ async def test_a_connection_that_is_gone_before_its_accept_does_not_stop_the_ser
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         async with trio.open_nursery() as nursery:
-            await nursery.start(serve, [listener], echo)
+            await nursery.start(serve, [listener], Service(echo))
             assert (await ask(listener.getsockname()[1], get("/"))).status == 200
             nursery.cancel_scope.cancel()
     assert listener.failures == 0
