@@ -46,14 +46,26 @@ def handbook_command(start: str) -> list[str]:
     return shlex.split(line, comments=True)
 
 
-class Podman(Closing):
-    """A store of images and containers below a directory of its own."""
+def build_images(directory: Path) -> None:
+    """Make a store of the image, what it is based on, and what pods need."""
+    Podman(directory).build()
 
-    def __init__(self) -> None:
-        # Its sockets' paths have at most 107 bytes, which pytest's directories exceed.
-        self.directory = Path(tempfile.mkdtemp(prefix="podman-"))
+
+class Podman(Closing):
+    """A store of images and containers below a directory, beside the images of another."""
+
+    def __init__(self, directory: Path | None = None, *, images: Path | None = None) -> None:
+        # Containers' sockets have paths of at most 107 bytes, which pytest's directories exceed.
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="podman-"))
         store = {name: f"{self.directory}/{name}" for name in ("graphroot", "runroot")}
-        self._write("storage.conf", {"storage": {"driver": "overlay", **store}})
+        others = [] if images is None else [f"{images}/graphroot"]
+        self._write(
+            "storage.conf",
+            {
+                "storage": {"driver": "overlay", **store},
+                "storage.options": {"additionalimagestores": others},
+            },
+        )
         engine = {"runtime": "runc", "cgroup_manager": "cgroupfs", "events_logger": "none"}
         engine |= {"lock_type": "file", "tmp_dir": f"{self.directory}/tmp", "infra_image": PAUSE}
         containers = {"default_ulimits": _LIMITS, "log_driver": "k8s-file"}

@@ -5,7 +5,6 @@ Addresses: 1 is the S3 servers', 2 the daemon's, 3 to 16 are handed out to clien
 """
 
 import itertools
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -33,6 +32,7 @@ from tests.e2e.swift import Swift
 from tests.e2e.unit import Unit, install
 from tests.support.debian import build_package, why_no_package
 from tests.support.leecher import Leecher
+from tests.support.sharing import run_directory, shared
 from tests.support.toml import Settings
 
 _HERE = Path(__file__).parent
@@ -176,14 +176,13 @@ def client(network: Network, tmp_path: Path) -> Iterator[ClientFactory]:
 
 
 @pytest.fixture(scope="session")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The Debian package of this tree, built once for all processes that share the tests."""
     if reason := why_no_package():
         pytest.skip(reason)
-    directory = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        directory = directory.parent  # of this run, and of all its processes
-    return build_package(directory / "package")
+    with shared(run_directory(tmp_path_factory) / "package", build_package) as directory:
+        [made] = directory.glob("*.deb")
+        yield made
 
 
 @pytest.fixture

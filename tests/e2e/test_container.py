@@ -18,7 +18,14 @@ import pytest
 from seeder import __version__
 from seeder.commands.examples import write_examples
 from tests.container.manifests import IMAGE, pod_of_kubernetes
-from tests.container.podman import BASE, ROOT, Podman, handbook_command, why_no_image
+from tests.container.podman import (
+    BASE,
+    ROOT,
+    Podman,
+    build_images,
+    handbook_command,
+    why_no_image,
+)
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
@@ -28,6 +35,7 @@ from tests.e2e.s3 import Publisher
 from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import MIB, content, digest
 from tests.support.processes import poll_until
+from tests.support.sharing import run_directory, shared
 
 MakeDaemon = Callable[..., SeederDaemon]
 pytestmark = pytest.mark.timeout(400)  # the first of them builds the image
@@ -42,13 +50,19 @@ INSIDE = {
 """Where the image has its volumes."""
 
 
-@pytest.fixture(scope="module")
-def podman() -> Iterator[Podman]:
-    """podman with the image in its store."""
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store of images, built once for all processes that share the tests."""
     if reason := why_no_image():
         pytest.skip(reason)
-    with Podman() as made:
-        made.build()
+    with shared(run_directory(tmp_path_factory) / "images", build_images) as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def podman(images: Path) -> Iterator[Podman]:
+    """podman that has the image."""
+    with Podman(images=images) as made:
         yield made
 
 

@@ -4,12 +4,14 @@ import json
 import signal
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from seeder import __version__
 from tests.support.processes import Child, HarnessError, run
+from tests.support.sharing import run_directory, shared
 from tests.support.wheel import ROOT, Installed, build, copy_sources, make_environment
 
 AUDIT = ROOT / ".venv-audit" / "bin"
@@ -20,17 +22,19 @@ TOOLS = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     """The wheel and all that it asks for, and nothing else."""
-    directory = tmp_path_factory.mktemp("index")
-    wheel = build(copy_sources(directory / "sources"), "wheel")
-    made = make_environment(directory / "venv")
     try:
-        made.pip_install(wheel)
+        with shared(run_directory(tmp_path_factory) / "index", _install) as directory:
+            yield Installed(directory / "venv")
     except HarnessError as error:
         pytest.skip(f"the package index gives no dependencies here: {str(error)[-300:]}")
-    return made
+
+
+def _install(directory: Path) -> None:
+    wheel = build(copy_sources(directory / "sources"), "wheel")
+    make_environment(directory / "venv").pip_install(wheel)
 
 
 def names(installed: Installed) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import queue
 import secrets
 import signal
 import socket
@@ -10,6 +11,8 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,59 @@ from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import KIB, MIB, Torrent, content, digest, make_torrent, write_content
 from tests.support.ports import free_port
 from tests.support.processes import Child, HarnessError, poll_until, python_environment, run
+from tests.support.sharing import shared
 from tests.support.toml import toml
+
+# -- What is made once a run ----------------------------------------------------------------------
+
+
+def test_what_is_shared_is_made_once_and_gone_with_the_last_who_uses_it(tmp_path: Path) -> None:
+    made = []
+    second = threading.Barrier(2)
+
+    def make(directory: Path) -> None:
+        with suppress(threading.BrokenBarrierError):
+            second.wait(0.5)  # as long as another one may come to make it
+        (directory / "all").touch()
+        made.append(directory)
+
+    together = threading.Barrier(5)
+    leave = [threading.Event() for _ in range(4)]
+    left: queue.Queue[bool] = queue.Queue()
+
+    def use(leave: threading.Event) -> None:
+        together.wait(60)
+        with shared(tmp_path / "it", make) as directory:
+            seen = sorted(each.name for each in directory.iterdir())
+            together.wait(60)
+            leave.wait(60)
+        left.put(seen == ["all", "whole"])
+
+    with ThreadPoolExecutor(4) as threads:
+        for each in leave:
+            threads.submit(use, each)
+        together.wait(60)
+        together.wait(60)  # all four have it at a time
+        for each in leave:
+            assert (tmp_path / "it" / "all").exists()
+            each.set()
+            assert left.get(timeout=60)
+    assert made == [tmp_path / "it"]
+    assert not (tmp_path / "it").exists()
+    with shared(tmp_path / "it", make):
+        assert len(made) == 2
+
+
+def test_what_was_shared_by_halves_is_made_anew(tmp_path: Path) -> None:
+    def fail(directory: Path) -> None:
+        (directory / "half").touch()
+        raise HarnessError("no room")
+
+    with pytest.raises(HarnessError, match="no room"), shared(tmp_path / "it", fail):
+        pass
+    with shared(tmp_path / "it", lambda directory: (directory / "one").touch()) as directory:
+        assert sorted(each.name for each in directory.iterdir()) == ["one", "whole"]
+
 
 # -- Ceph ---------------------------------------------------------------------------------------
 

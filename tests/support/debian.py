@@ -1,6 +1,5 @@
-"""The Debian package, built once for all processes that share the tests."""
+"""The Debian package of this tree."""
 
-import fcntl
 import os
 import re
 import subprocess
@@ -27,28 +26,21 @@ def why_no_package() -> str | None:
     return None
 
 
-def build_package(directory: Path) -> Path:
-    """Return the package of this tree, which one of the processes builds in `directory`.
+def build_package(directory: Path) -> None:
+    """Build the package of this tree in a directory.
 
     What it depends on is what the tests run with: nothing is fetched.
     """
-    directory.mkdir(exist_ok=True)
-    with (directory / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (found := list(directory.glob("*.deb"))):
-            wheel = build(copy_sources(directory / "sources"), "wheel")
-            packages = directory / "packages"
-            _gather(packages)
-            options = ("--wheel", wheel, "--packages", packages)
-            subprocess.run(
-                [sys.executable, SCRIPT, *options, "--output", directory],
-                env=python_environment(),
-                stdout=subprocess.DEVNULL,
-                check=True,
-            )
-            found = list(directory.glob("*.deb"))
-        [made] = found
-        return made
+    wheel = build(copy_sources(directory / "sources"), "wheel")
+    packages = directory / "packages"
+    _gather(packages)
+    options = ("--wheel", wheel, "--packages", packages)
+    subprocess.run(
+        [sys.executable, SCRIPT, *options, "--output", directory],
+        env=python_environment(),
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
 
 
 def change_package(package: Path, made: Path, version: str, example: str) -> Path:
