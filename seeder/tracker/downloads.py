@@ -18,6 +18,8 @@ class DownloadState:
 
     began: float = -inf
     """When the client began it anew in its session, if it has (s, by our clock)."""
+    had_more: bool = False
+    """Whether the client had more of the download before."""
     gaps: list[tuple[int, int]] = field(default_factory=list)
     """From where to where, in order; none touches another."""
 

@@ -191,6 +191,10 @@ class SwarmNews:
         ):
             self.journal.heard(self._info_hash, endpoint, event)
 
+    def replaced(self, request: AnnounceRequest, endpoint: bytes) -> None:
+        """Note that a peer is another client than it was, which others may know to have gone."""
+        self.journal.heard(self._info_hash, endpoint, request.event)
+
     def counted(self, endpoint: bytes) -> None:
         """Note that a completion was counted."""
         self.journal.counted.add(self._info_hash)

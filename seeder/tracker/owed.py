@@ -46,7 +46,7 @@ class OwedClaim(NamedTuple):
 
     def joined(self, later: "OwedClaim") -> "OwedClaim":
         """Return the claim of both."""
-        if later.began > self.began:
+        if later.began > self.began and later.low < self.peer.downloaded:
             return later  # of the former download nobody asks any more
         # If that has less, it may have begun anew at another node.
         return later._replace(low=min(self.low, later.low), began=self.began)

@@ -8,7 +8,7 @@ No I/O.
 """
 
 from collections.abc import Iterable, Iterator
-from math import inf
+from math import inf, isfinite
 
 from seeder.tracker.announce import LARGEST_COUNT, PEER_ID_LENGTH, AnnounceRequest
 from seeder.tracker.belief import Belief
@@ -96,9 +96,15 @@ class SharedClaims(Claims):
         sessions, name = self.sessions, self.sessions.name(number)
         if downloaded < sessions.downloaded[number]:
             sessions.downloaded[number], sessions.claimed[number] = downloaded, 0
-            self._downloads[name] = DownloadState(began)
+            self._downloads[name] = DownloadState(began, had_more=True)
         else:
             self._downloads.setdefault(name, DownloadState()).began = began
+
+    def _base(self, number: int) -> int:
+        """Return from where on the bytes of a download are looked at, but for its gaps."""
+        sessions = self.sessions
+        download = self._downloads.get(sessions.name(number)) or DownloadState()
+        return sessions.downloaded[number] - sessions.claimed[number] - download.missing
 
     # -- what others tell
 
@@ -141,7 +147,16 @@ class SharedClaims(Claims):
                 self._downloads.setdefault(name, DownloadState()).began = claim.began
         sessions.seen[number] = max(sessions.seen[number], told.seen)
         if told.seen >= self._began(name) - CLOCKS_AGREE:
-            self._look_at(number, low, high, told.endpoint, now)
+            download = self._downloads.get(name)
+            if (
+                download is not None
+                and download.had_more
+                and claim.began < download.began - CLOCKS_DIFFER
+            ):
+                # Whoever heard it didn't know that the client began anew with some.
+                low = max(low, self._base(number))
+            if low <= high:
+                self._look_at(number, low, high, told.endpoint, now)
         if not sessions.is_listed(number) and name not in self._past:
             self._retire(name)
 
@@ -160,7 +175,7 @@ class SharedClaims(Claims):
         if claimed >= self.size:
             return
         download = self._downloads.get(name) or DownloadState()
-        base = highest - claimed - download.missing
+        base = self._base(number)
         fresh, sessions.downloaded[number] = look_at(download, base, highest, low, high)
         if download.gaps:
             self._downloads[name] = download
@@ -254,7 +269,8 @@ class SharedClaims(Claims):
             if entry.key or entry.endpoint:
                 name = session_name(entry.peer_id, entry.key, entry.endpoint)
                 if self.sessions.find(name) >= 0:
-                    self._downloads[name] = DownloadState(entry.began, list(entry.gaps))
+                    gaps, had_more = list(entry.gaps), isfinite(entry.began)
+                    self._downloads[name] = DownloadState(entry.began, had_more, gaps)
 
 
 def make_claims(

@@ -206,6 +206,8 @@ class Swarm:
         if claims.sessions.of_peer[number] != session:
             # Another client, or the same one started again.
             claims.move(number, session, endpoint, now)
+            if news is not None:
+                news.replaced(request, endpoint)
             roster.peers.answered[number] = roster.peers.answered_by_alias[number] = -inf
         else:
             claims.sessions.note_endpoint(session, endpoint)

@@ -382,6 +382,61 @@ def test_nor_does_it_claim_what_the_client_had_before_a_new_beginning(pair: Pair
     assert pair.delivered() == (0, 2000)
 
 
+def began_anew_with_some(pair: Pair, node: int) -> None:
+    """Have all clients have 900 bytes, then begin anew with 500; the first node knew of 300."""
+    pair.begin()
+    pair.have(300)
+    pair.settle()
+    pair.have(900, node=1)
+    assert pair.delivered() == (0, 9000)
+    pair.later(10.0)
+    for client in pair.clients:
+        pair.say(client, STARTED, left=1000, downloaded=500, node=node)
+    pair.later(2.0)
+
+
+def test_who_begins_anew_with_some_at_a_node_that_knew_of_less_is_counted_from_there(
+    pair: Pair,
+) -> None:
+    began_anew_with_some(pair, 0)
+    pair.settle()
+    assert pair.delivered() == (0, 9000)
+    pair.later(10.0)
+    pair.have(700)
+    pair.settle()
+    assert pair.delivered() == (0, 11_000)
+    assert pair.first.exchange.untold == 0
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_node_that_doesnt_know_that_it_began_anew_with_some_claims_nothing_below(
+    pair: Pair, restarts: bool
+) -> None:
+    began_anew_with_some(pair, 1)
+    pair.have(400)
+    pair.first.tell()
+    pair.second.hear()
+    pair.have(700)
+    if restarts:
+        pair.second.restart(0.0, 0.0)
+    pair.settle()
+    assert pair.delivered() == (0, 11_000)
+    assert pair.first.exchange.untold == 0
+
+
+def test_who_starts_once_more_with_what_it_had_is_owed_what_it_was(pair: Pair) -> None:
+    pair.begin()
+    pair.have(600)
+    pair.later(10.0)
+    for client in pair.clients:
+        pair.say(client, STARTED, left=400, downloaded=600)
+        # Nobody hears more of it than what is owed: another one is in its place.
+        request = AnnounceRequest(ONE, peer_id(500 + client), PORT, left=1000, key=b"other")
+        pair.first.announce(request, bytes((10, 0, client, 1)))
+    pair.settle()
+    assert pair.delivered() == (0, 6000)
+
+
 def test_what_the_stored_peers_tell_of_a_former_download_hides_nothing_of_the_next(
     pair: Pair,
 ) -> None:

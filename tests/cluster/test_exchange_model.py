@@ -80,6 +80,9 @@ class Sure:
 class ClusterMachine(SwarmMachine):
     """Three nodes over one Redis, and what becomes of the commands between them."""
 
+    # A node to which a client is new can't tell what it had elsewhere, and would count it again.
+    only_starts_go_back = True
+
     def __init__(self, wires: list[Wire]) -> None:
         super().__init__()
         self.wires = wires
@@ -427,3 +430,22 @@ def test_whoever_was_at_an_endpoint_before_one_that_went_unknown_isnt_listed_aga
     hear(other)
     for node in (one, other):
         assert not any(node.listed().values())
+
+
+def test_who_took_the_endpoint_of_one_that_went_elsewhere_is_listed_by_all(
+    wires: list[Wire],
+) -> None:
+    one, other = lab(wires, (0.0, 300.0))
+    announce(one, 1001.0, AnnounceEvent.STARTED)
+    one.tell()
+    hear(other)
+    announce(other, 1010.0, AnnounceEvent.STOPPED)
+    # It doesn't say that it has started: to the node it looks as if nothing had changed there.
+    one.at(1011.0)
+    request = AnnounceRequest(min(SIZES), b"-TT0000-000000000002", 7000, key=b"other")
+    one.announce(request, bytes((10, 0, 0, 1)))
+    for node in (other, one):
+        node.tell()
+    for node in (one, other):
+        hear(node)
+        assert node.listed()[min(SIZES)]

@@ -41,6 +41,8 @@ class SwarmMachine(RuleBasedStateMachine):
     plain: dict[InfoHash, PlainSwarm]
     is_forgetful = False
     """Whether there were more clients to remember than there is room for."""
+    only_starts_go_back = False
+    """Whether a client that has less than it had says that it started."""
 
     # -- what a backing does
 
@@ -89,11 +91,9 @@ class SwarmMachine(RuleBasedStateMachine):
         if event is AnnounceEvent.COMPLETED:
             left, downloaded = 0, max(downloaded, SIZES[info_hash])
         peer_id, key = b"-TT0000-%d%011d" % (run, client), b"key%d" % run
-        if event is AnnounceEvent.STARTED:
-            # Clients count from there on (BEP 3). Of one that begins anew with some a node that
-            # knew less can't tell that it does.
-            known = self.plain[info_hash].clients.get((peer_id, key))
-            downloaded = 0 if known is None or downloaded < known.high else downloaded
+        known = self.plain[info_hash].clients.get((peer_id, key))
+        if known is not None and self.only_starts_go_back and not event.starts:
+            downloaded = max(downloaded, known.high)
         request = AnnounceRequest(
             info_hash,
             peer_id,

@@ -138,3 +138,12 @@ def test_of_two_downloads_the_later_one_is_owed() -> None:
     owing.owe(name(1), bytes_of(0, 200, began=50.0))
     owing.settle_bytes(name(1), Settled(0.0, 90.0, 0, 0))
     assert owing.get(name(1)) is None
+
+
+def test_of_who_starts_with_no_less_than_it_had_nothing_is_given_up() -> None:
+    owing = Owed()
+    for claimed in (bytes_of(100, 300), bytes_of(300, 300, 50.0), bytes_of(300, 700, 50.0)):
+        owing.owe(name(1), claimed)
+    claim = owing.get(name(1))
+    assert claim is not None
+    assert (claim.low, claim.peer.downloaded, claim.began) == (100, 700, -inf)
