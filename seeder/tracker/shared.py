@@ -75,8 +75,7 @@ class SharedClaims(Claims):
             low = request.downloaded
             self._begin_anew(number, low, now)
         elif request.downloaded < low and not is_ours:
-            # It may have begun anew at another node: others are told what it says now.
-            sessions.downloaded[number], sessions.claimed[number] = request.downloaded, 0
+            self._go_back(number, request.downloaded)
             return
         else:
             counted = self._look(number, request)
@@ -95,10 +94,15 @@ class SharedClaims(Claims):
         """Note that a client began a download anew, if it has less than was known."""
         sessions, name = self.sessions, self.sessions.name(number)
         if downloaded < sessions.downloaded[number]:
-            sessions.downloaded[number], sessions.claimed[number] = downloaded, 0
+            self._go_back(number, downloaded)
             self._downloads[name] = DownloadState(began, had_more=True)
         else:
             self._downloads.setdefault(name, DownloadState()).began = began
+
+    def _go_back(self, number: int, downloaded: int) -> None:
+        """Note that a client says less, which may have begun anew: others are told as much."""
+        sessions = self.sessions
+        sessions.downloaded[number], sessions.claimed[number] = downloaded, 0
 
     def _base(self, number: int) -> int:
         """Return from where on the bytes of a download are looked at, but for its gaps."""
@@ -200,11 +204,14 @@ class SharedClaims(Claims):
         if told.event.starts and told.downloaded <= before:
             if later:
                 self._begin_anew(number, told.downloaded, told.seen)
-        elif told.seen < self._began(sessions.name(number)) - CLOCKS_AGREE:
+        elif is_old or told.seen < self._began(sessions.name(number)) - CLOCKS_AGREE:
             return  # what it says is of the download before
+        elif told.downloaded < before:
+            if later and not told.gone and not self._is_ours(number):
+                self._go_back(number, told.downloaded)
         elif not fresh:
             self._skip(number, min(told.downloaded, LARGEST_COUNT))
-        elif told.downloaded > before and not is_old:
+        elif told.downloaded > before:
             self._count_heard(number, told, now)
 
     def _count_heard(self, number: int, told: SharedPeer, now: float) -> None:

@@ -424,6 +424,45 @@ def test_a_node_that_doesnt_know_that_it_began_anew_with_some_claims_nothing_bel
     assert pair.first.exchange.untold == 0
 
 
+def told_by_the_first(pair: Pair) -> set[int]:
+    """Return how many bytes the first node tells that the clients have."""
+    swarm = pair.first.swarms._kept_swarm(ONE)
+    assert swarm is not None
+    told = [swarm.tell(endpoint, NONE) for endpoint in swarm.endpoints()]
+    assert len(told) == len(pair.clients)
+    return {each.downloaded for each in told if each is not None}
+
+
+def test_a_node_tells_no_more_than_a_client_said_last_elsewhere(pair: Pair) -> None:
+    pair.begin()
+    pair.have(900)
+    pair.settle()
+    pair.later(10.0)
+    for client in pair.clients:
+        pair.say(client, STARTED, left=1000, downloaded=500, node=1)
+    pair.second.tell()
+    # That it was the start is lost, too.
+    pair.wire.ask("FLUSHALL")
+    for node in pair.nodes:
+        node.exchange._begin_anew()
+    pair.settle()
+    assert told_by_the_first(pair) == {500}
+
+
+def test_what_the_stored_peers_tell_from_before_is_not_told_as_if_it_were_said_now(
+    pair: Pair,
+) -> None:
+    for client in pair.clients:
+        pair.say(client, STARTED, left=1000, downloaded=900, node=1)
+    pair.second.tell()
+    pair.later(10.0)
+    for client in pair.clients:
+        pair.say(client, STARTED, left=1000, downloaded=0)
+    pair.first.exchange._wants_all = True
+    pair.first.read()
+    assert told_by_the_first(pair) == {0}
+
+
 def test_who_starts_once_more_with_what_it_had_is_owed_what_it_was(pair: Pair) -> None:
     pair.begin()
     pair.have(600)
