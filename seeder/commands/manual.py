@@ -40,8 +40,61 @@ _FILES = (
 )  # fmt: skip
 
 
+# Click's own take a name's characters for the shell's (bash), and cut it at a comma (fish).
+_BASH = r"""_seeder_completion() {
+    local IFS=$'\n' type value word=${COMP_WORDS[COMP_CWORD]}
+    COMPREPLY=()
+    while IFS=, read -r type value; do
+        case $type in
+        dir) compopt -o dirnames ;;
+        file) compopt -o default ;;
+        plain)
+            # The shell is to obey nothing of a name, nor to take it for two words.
+            case $word in
+            \"*) value=$(sed 's/[\\"$`]/\\&/g' <<< "$value") ;;
+            \'*) value=${value//\'/\'\\\'\'} ;;
+            *)
+                printf -v value %q "$value"
+                value=${value//:/\\:}
+                value=${value//=/\\=}
+                ;;
+            esac
+            COMPREPLY+=("$value")
+            ;;
+        esac
+    done < <(
+        COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _SEEDER_COMPLETE=bash_complete "$1"
+    )
+    return 0
+}
+complete -o nosort -F _seeder_completion seeder
+"""
+_FISH = """\
+function _seeder_completion
+    set -lx _SEEDER_COMPLETE fish_complete
+    set -lx COMP_WORDS (commandline -cp)
+    set -lx COMP_CWORD (commandline -t)
+    for completion in (seeder)
+        set -l metadata (string split --max 1 , -- $completion)
+        switch $metadata[1]
+            case dir
+                __fish_complete_directories $metadata[2]
+            case file
+                __fish_complete_path $metadata[2]
+            case plain
+                echo $metadata[2]
+        end
+    end
+end
+complete --no-files --command seeder --arguments "(_seeder_completion)"
+"""
+_OURS = {"bash": _BASH, "fish": _FISH}
+
+
 def completion(main: click.Group, shell: Shell) -> str:
     """Return the script that makes a shell complete our commands, options and files."""
+    if shell in _OURS:
+        return _OURS[shell]
     kind = get_completion_class(shell)
     assert kind is not None
     # Its source() would run bash, to see how old it is.

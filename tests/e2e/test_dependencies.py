@@ -17,6 +17,7 @@ from tests.support.wheel import ROOT, Installed, build, copy_sources, make_envir
 AUDIT = ROOT / ".venv-audit" / "bin"
 LARGEST = 116_000_000
 """Bytes on disk, without pip."""
+pytestmark = pytest.mark.timeout(400)  # the first of them installs all of it
 TOOLS = pytest.mark.skipif(
     not (AUDIT / "pip-audit").exists(), reason="needs .venv-audit, which tests/run.py makes"
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
+import pytest
 from botocore.config import Config
 
 from tests.e2e.ceph import CephRGW
@@ -22,6 +23,7 @@ from tests.e2e.server import Server
 from tests.support.objects import MIB, content
 from tests.support.processes import poll_until, python_environment
 
+pytestmark = pytest.mark.timeout(240)
 TOKEN = "a-token-of-24-characters"
 NASTY = "set/a b+c%20 ünï&x=1?y"
 SOON = 5.0
