@@ -1,6 +1,7 @@
 """What holds for every test, and the S3 server that misbehaves on demand."""
 
 import gc
+import logging
 import os
 import random
 import signal
@@ -63,6 +64,25 @@ def surroundings() -> None:
             signal.signal(number, lambda *_: None)
     for name in os.environ.keys() - clean_environment().keys():
         del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def root_logger() -> Iterator[logging.Logger]:
+    """The root logger; a test leaves it, and the levels of all, as they were.
+
+    What a command or a daemon in this process sets would else hold for all later tests: records
+    that are kept for a failure's report are memory, too, of which some tests count the blocks.
+    """
+    root, names = logging.getLogger(), logging.root.manager.loggerDict
+    handlers, before = root.handlers[:], root.level
+    levels = {name: each.level for name, each in names.items() if isinstance(each, logging.Logger)}
+    yield root
+    root.handlers[:] = handlers
+    root.setLevel(before)
+    for name, each in tuple(names.items()):
+        level = levels.get(name, logging.NOTSET)
+        if isinstance(each, logging.Logger) and each.level != level:
+            each.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -133,7 +133,7 @@ class Workshop:
                 with trio.move_on_after(1, shield=True), suppress(StoreAway):
                     await self._store.run(_HOLD, [self._keys.lease(name)], (self._token, 0))
         if failed:
-            raise failed[0]
+            raise failed.pop()  # else it would be kept by its own traceback
 
     async def _renew(self, name: str) -> None:
         while True:

@@ -267,7 +267,8 @@ async def _ask(
                     f"in the listing, {unclear[key]}, as of more than {_MOST_ASKED} objects"
                 )
     if failed:
-        raise failed[0]
+        failed[1:] = []
+        raise failed.pop()  # else it would be kept by its own traceback
     return replace(found, gone=frozenset(gone))
 
 

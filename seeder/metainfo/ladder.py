@@ -298,18 +298,19 @@ class Ladder:
         """Read the object; meanwhile ask again what got no answer, if that may spare the rest."""
         while climb.left and climb.settings.verify != "all":
             came: list[tuple[str, Metainfo]] = []
-            built: list[Torrent | SeederError] = []
+            built: list[Torrent] = []
+            failed: list[SeederError] = []
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._ask_again, climb, came, nursery.cancel_scope)
                 try:
                     built.append(await self._build(climb))
                 except SeederError as error:
-                    built.append(error)
+                    failed.append(error)
                 nursery.cancel_scope.cancel()
-            for outcome in built:
-                if isinstance(outcome, SeederError):
-                    raise outcome
-                return outcome
+            if failed:
+                raise failed.pop()  # else it would be kept by its own traceback
+            if built:
+                return built[0]
             # What was read stays in the journal, should this be wrong.
             for rung, asked in came:
                 unread = climb.unread

@@ -92,8 +92,7 @@ class Library:
             await reading.wait()
         reading = self._reading[torrent.info_hash] = trio.Event()
         try:
-            found = await trio.to_thread.run_sync(self._read, torrent)
-            return self._keep(torrent, found)
+            return self._keep(torrent, await trio.to_thread.run_sync(self._read, torrent))
         finally:
             del self._reading[torrent.info_hash]
             reading.set()
@@ -119,7 +118,10 @@ class Library:
     def _keep(self, torrent: Torrent, found: Info | SeederError) -> Info:
         if isinstance(found, SeederError):
             self._lost(torrent, found)
-            raise found
+            try:
+                raise found
+            finally:
+                del found  # else it would be kept by its own traceback
         self.put(found)
         return found
 

@@ -26,11 +26,10 @@ async def do_all(
     async with trio.open_nursery() as nursery:
         for _ in range(workers):
             nursery.start_soon(_work, jobs, work, harmless, failures, nursery.cancel_scope)
-    for error in failures:
-        if not isinstance(error, harmless):
-            raise error
     if failures:
-        raise failures[-1]
+        harms = [number for number, each in enumerate(failures) if not isinstance(each, harmless)]
+        failures[:] = [failures[harms[0] if harms else -1]]
+        raise failures.pop()  # else it would be kept by its own traceback
 
 
 async def _work(

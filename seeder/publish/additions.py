@@ -358,7 +358,8 @@ class Additions:
                 except Exception as error:  # of ours; the others are published all the same
                     faults.append(error)
             if faults:
-                raise faults[0]
+                faults[1:] = []
+                raise faults.pop()  # else it would be kept by its own traceback
 
     def _take_back(self, before: Mapping[EntryName, Addition | None]) -> None:
         for name, each in before.items():

@@ -2,11 +2,9 @@
 
 import io
 import json
-import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -96,20 +94,8 @@ FAULTS = {
 }
 
 
-@pytest.fixture
-def root_logger() -> Iterator[logging.Logger]:
-    """The root logger, put back as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield root
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_what_nobody_catches_is_a_record(
-    root_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, form: Form
-) -> None:
+def test_what_nobody_catches_is_a_record(monkeypatch: pytest.MonkeyPatch, form: Form) -> None:
     for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
         monkeypatch.setattr(module, name, getattr(module, name))
     stream = io.StringIO()

@@ -138,20 +138,6 @@ def test_the_journal_is_known_by_its_stream(tmp_path: Path) -> None:
     assert not goes_to_journal(io.StringIO(), named)
 
 
-@pytest.fixture
-def root_logger() -> Iterator[logging.Logger]:
-    """The root logger, put back as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    names = ("botocore", "httpx", *(f"seeder.{room}" for room in LOG_ROOMS))
-    libraries = {name: logging.getLogger(name).level for name in names}
-    yield root
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in libraries.items():
-        logging.getLogger(name).setLevel(before)
-
-
 def test_libraries_are_heard_from_warnings_up(root_logger: logging.Logger) -> None:
     stream = io.StringIO()
     log_to_stderr(logging.DEBUG, stream=stream)
