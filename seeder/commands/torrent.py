@@ -23,7 +23,7 @@ from seeder.config.texts import closest
 from seeder.daemon.foundation import METAINFO, make_origins, open_foundation
 from seeder.daemon.tasks import running
 from seeder.errors import ConfigError, MetainfoError, OriginUnreachable, StateUnusable, StorageError
-from seeder.gateway.passkeys import make_key
+from seeder.gateway.passkeys import doubt_clock, make_key
 from seeder.ledger.counters import Ledger, Tally
 from seeder.metainfo.bundles import look
 from seeder.metainfo.hashing import OnProgress
@@ -62,6 +62,8 @@ async def write_torrent(
             raise ConfigError([f"{name}: is private: say whom its torrent is for, with --for NAME"])
         passkey, made = await trio.to_thread.run_sync(make_key, config, found, holder, valid)
         whose = f", for {holder} until {moment_text(made.expires)} (UTC)"
+        if (doubt := doubt_clock(found, made)) is not None:
+            complain(doubt)
     elif holder is not None:
         raise ConfigError([f"{name}: needs no passkey: anybody may have it; leave out --for"])
     data = links.torrent_file(found, public=public, passkey=passkey)

@@ -1,5 +1,6 @@
 """Passkeys of private torrents: /api/v1/keys."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from seeder.control.values import Duration, ListLimit
 from seeder.errors import StorageError
 from seeder.gateway.passkeys import (
     ListedKey,
+    doubt_clock,
     key_document,
     last_seen,
     listed_keys,
@@ -38,6 +40,8 @@ from seeder.torrent.catalog import Catalog
 from seeder.torrent.publications import Publication
 from seeder.tracker.passkeys import check_holder
 from seeder.units import MINUTE
+
+_LOG = logging.getLogger(__name__)
 
 
 def _at_least_a_minute(seconds: float) -> float:
@@ -176,6 +180,8 @@ class KeyResource:
             )
         valid = config.tracker.passkey_valid if asked.valid is None else asked.valid
         passkey, made = await trio.to_thread.run_sync(make_key, config, torrent, asked.name, valid)
+        if (doubt := doubt_clock(torrent, made)) is not None:
+            _LOG.warning("%s", doubt)
         await self.look()
         return ApiAnswer(
             MadeKey(name=asked.name, object=asked.object, passkey=passkey, expires=made.expires),

@@ -11,9 +11,11 @@ from seeder.errors import StorageError
 from seeder.gateway.keys import read_or_make_signer
 from seeder.gateway.register_file import RegisterFile, RegisterStore
 from seeder.ledger.reading import records_of
+from seeder.s3.clock import TOLERATED
 from seeder.torrent.torrent import Torrent
 from seeder.tracker.passkeys import Passkey
 from seeder.tracker.register import Register, Revocation
+from seeder.units import rounded_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,20 @@ def make_key(config: Config, torrent: Torrent, holder: str, valid: float) -> tup
 
     passkey = RegisterFile(config.state_directory).change(issue, now)
     return signer.sign(passkey, torrent.info_hash), passkey
+
+
+def doubt_clock(torrent: Torrent, made: Passkey) -> str | None:
+    """Return what is told of a key that was made before its object was, by S3's clock; None of one
+    that wasn't: this machine's clock may be right."""
+    told = torrent.pinned.description
+    modified = 0 if told is None or told.modified is None else told.modified
+    if made.issued >= modified - TOLERATED:
+        return None
+    behind = rounded_time(modified - made.issued)
+    return (
+        f"{torrent.pinned.ref}: this machine's clock is at least {behind} behind S3's: the passkey"
+        " ends as much too early; set it (NTP), and make another"
+    )
 
 
 def revoke_at(

@@ -43,7 +43,10 @@ class SigningClock:
         if not self.ahead:
             return None
         off = f"{rounded_time(abs(self.ahead))} {'behind' if self.ahead > 0 else 'ahead of'} S3's"
-        return f"this machine's clock is {off}: requests are signed for S3's time; set it (NTP)"
+        early = "; passkeys that are made until then end too early" if self.ahead > 0 else ""
+        return (
+            f"this machine's clock is {off}: requests are signed for S3's time; set it (NTP){early}"
+        )
 
 
 def is_of_another_time(told: float | None, signed_for: float) -> bool:

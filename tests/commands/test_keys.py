@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from bencode2 import bdecode
 from click.testing import CliRunner, Result
 
 from seeder.cli import main
+from seeder.http.dates import format_date
 from seeder.ledger.counters import Ledger
 from seeder.ledger.file import LedgerFile
 from tests.commands.support import Site
@@ -53,6 +55,19 @@ async def rows(site: Site) -> list[dict[str, Any]]:
     assert done.exit_code == 0
     found: list[dict[str, Any]] = json.loads(done.stdout)["keys"]
     return found
+
+
+async def test_a_clock_that_is_behind_the_object_is_said_with_the_passkey(private: Site) -> None:
+    private.store.headers = {"last-modified": format_date(int(time.time()) + 40 * 86_400)}
+    done, _ = await make(private, "Alice B.")
+    assert done.exit_code == 0
+    doubt, told = done.stderr.splitlines()
+    assert re.fullmatch(
+        r"quotes/Nelson: this machine's clock is at least \d+ d behind S3's: the passkey ends as"
+        r" much too early; set it \(NTP\), and make another",
+        doubt,
+    )
+    assert "for Alice B. until" in told
 
 
 async def test_a_private_torrent_is_made_for_somebody(private: Site) -> None:

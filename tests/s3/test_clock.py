@@ -150,6 +150,7 @@ def test_a_clock_that_agrees_again_is_said(caplog: pytest.LogCaptureFixture) -> 
     clock.follow(NOW)
     assert (clock.now(), clock.fault) == (NOW - MINUTE, None)
     assert [each.message.rpartition(": ")[2] for each in caplog.records] == [
-        "requests are signed for S3's time; set it (NTP)",
+        "requests are signed for S3's time; set it (NTP); passkeys that are made until then end"
+        " too early",
         "this machine's clock agrees with S3's again",
     ]

@@ -33,6 +33,57 @@ def small_file_system(point: Path, size: int, *, inodes: int = 0) -> Iterator[Pa
         subprocess.run(["umount", str(point)], check=True)
 
 
+class DyingDisk:
+    """A file system on an image: what lies behind a part of that is lost until it is mended."""
+
+    def __init__(self, point: Path, image: Path) -> None:
+        self.point = point
+        self._image = image
+        self._content = b""
+
+    def lose(self, kept: int) -> None:
+        """Answer reads and writes behind the first `kept` bytes with EIO."""
+        subprocess.run(["sync", "-f", str(self.point)], check=True)
+        self._content = self._image.read_bytes()
+        os.truncate(self._image, kept)
+        # What the kernel remembers of files and of the device would be given all the same.
+        for path in (*filter(Path.is_file, self.point.rglob("*")), self._device()):
+            descriptor = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+
+    def mend(self) -> None:
+        """Be as it was."""
+        with self._image.open("r+b") as file:
+            file.write(self._content)
+
+    def _device(self) -> Path:
+        words = ["findmnt", "-no", "SOURCE", str(self.point)]
+        return Path(
+            subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+        )
+
+
+@contextmanager
+def dying_disk(below: Path, size: int) -> Iterator[DyingDisk]:
+    """Mount one of `size` bytes for the length of a block; skips the test where it can't."""
+    point, image = below / "disk", below / "image"
+    point.mkdir()
+    image.touch()
+    os.truncate(image, size)
+    # Without a journal, one that is lost doesn't make it read-only.
+    make = ["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=0", str(image)]
+    mount = ["mount", "-o", "loop", str(image), str(point)]
+    for words in (make, mount):
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"can't mount an image: {done.stderr.strip()}")
+    try:
+        yield DyingDisk(point, image)
+    finally:
+        subprocess.run(["umount", str(point)], check=True)
+
+
 @contextmanager
 def failing_disk(
     number: int,
