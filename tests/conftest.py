@@ -25,9 +25,13 @@ from tests.s3.support import QUICK, CountingMeter, MakeOrigin
 from tests.support.processes import clean_environment
 from tests.support.redis import RedisServer, why_no_redis
 
-# Deadlines measure the machine: a first draw of text takes seconds on a busy one.
+# Deadlines measure the machine: a first draw of text takes seconds on a busy one. Each version is
+# tried with the same examples by all who run the tests; `--hypothesis-profile=search` draws others.
 hypothesis_settings.register_profile(
-    "seeder", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "search", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.register_profile(
+    "seeder", hypothesis_settings.get_profile("search"), derandomize=True, database=None
 )
 hypothesis_settings.load_profile("seeder")
 
