@@ -173,5 +173,5 @@ def test_one_exception_that_is_raised_again_and_again_is_seen() -> None:
         with pytest.raises(WireError):
             raise shared
 
-    with pytest.raises(AssertionError, match="blocks in 1000 calls"):
+    with pytest.raises(AssertionError, match="blocks in 10 times 100 calls"):
         leaves_memory_flat(once, 1000)
