@@ -182,6 +182,9 @@ class _Doctor:
         await self._taster.taste(taste, PEER_SECONDS)
 
     async def _announce(self, asked: Source) -> None:
+        if not asked.url.startswith(("http://", "https://")):
+            asked.tried, asked.problem = False, "isn't tried: only trackers by HTTP are"
+            return
         began = monotonic()
         try:
             asked.told = await self._tell(asked.url, "started")
@@ -199,8 +202,6 @@ class _Doctor:
             return
 
     async def _tell(self, url: str, event: str) -> Told:
-        if not url.startswith(("http://", "https://")):
-            raise FetchFailed("is asked by HTTP alone, and this is another protocol")
         described = self._taster.sought.described
         left = described.layout.size if described is not None else _UNKNOWN
         info_hash = self._taster.sought.info_hash

@@ -12,9 +12,13 @@ from seeder.units import counted
 
 @dataclass(slots=True)
 class Source:
-    """What a tracker or a web seed did; `seconds` until it was through."""
+    """What a tracker or a web seed did; `seconds` until it was through.
+
+    One that isn't `tried` says why as its `problem`, and tells nothing of the torrent.
+    """
 
     url: str
+    tried: bool = True
     seconds: float | None = None
     problem: str = ""
     told: Told | None = None
@@ -67,7 +71,7 @@ def judge(found: Diagnosis, sought: Sought) -> tuple[str, bool]:
         times += [each.seconds for each in seeds if each.seconds is not None]
         counts = [_share(len(right), len(found.peers), "peer")] if found.peers else []
         counts += [_share(len(seeds), len(found.web_seeds), "web seed")] if found.web_seeds else []
-        problems = [each.problem for each in found.trackers if each.problem]
+        problems = [each.problem for each in found.trackers if each.tried and each.problem]
         lacks = f", but a tracker doesn't work: {problems[0]}" if problems else ""
         given = " and ".join(counts)
         return (
@@ -83,8 +87,10 @@ def _why_nothing_came(found: Diagnosis, sought: Sought) -> str:
     if not found.trackers and not found.peers and not sought.web_seeds:
         return "Nothing names a tracker, a peer or a web seed, and DHT isn't tried."
     if found.trackers and not answered and not found.peers:
-        first = found.trackers[0]
-        return f"No tracker answers: {first.url} {first.problem}."
+        tried = [each for each in found.trackers if each.tried]
+        first = (tried or found.trackers)[0]
+        nobody = "No tracker answers" if tried else "No tracker is tried"
+        return f"{nobody}: {first.url} {first.problem}."
     if refusals and not found.peers:
         return f"The tracker {refusals[0]}."
     if sought.v2_only:

@@ -114,7 +114,7 @@ def parse_sought_file(data: bytes) -> Sought:
     seeds = torrent.get(b"url-list")
     found = Sought(
         InfoHash.of(raw),
-        trackers=_urls(announce, MOST_TRACKERS),
+        trackers=_trackers(announce),
         web_seeds=_urls(seeds if isinstance(seeds, list) else [seeds], MOST_WEB_SEEDS, ("http",)),
     )
     is_v2 = isinstance(info, dict) and info.get(b"meta version") == META_VERSION
@@ -148,7 +148,7 @@ def parse_sought_link(text: str) -> Sought:
             peers.append(HostPort(host, port))
     return Sought(
         info_hash,
-        trackers=_urls(given.get("tr", ()), MOST_TRACKERS),
+        trackers=_trackers(given.get("tr", ())),
         web_seeds=_urls(given.get("ws", ()), MOST_WEB_SEEDS, ("http",)),
         peers=tuple(peers),
         v2_only=v1 is None,
@@ -252,9 +252,13 @@ def _peers(told: object, width: int) -> Iterator[HostPort]:
                     continue  # a name, which a tracker doesn't tell
 
 
-def _urls(
-    values: Sequence[object], most: int, schemes: Sequence[str] = ("http", "udp", "ws")
-) -> tuple[str, ...]:
+def _trackers(values: Sequence[object]) -> tuple[str, ...]:
+    """Return those by HTTP, which can be asked, before the others."""
+    others = _urls(values, MOST_TRACKERS, ("udp", "ws"))
+    return (*_urls(values, MOST_TRACKERS, ("http",)), *others)[:MOST_TRACKERS]
+
+
+def _urls(values: Sequence[object], most: int, schemes: Sequence[str]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for value in values:
         text = value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -1,6 +1,7 @@
 """`seeder diagnose` against our daemon, libtorrent, and whatever may be wrong with a torrent."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from bencode2 import bencode
 from seeder.commands import diagnose as diagnosing
 from seeder.commands.diagnose import diagnose
 from seeder.commands.diagnosis import Diagnosis
-from seeder.commands.sought import parse_sought_file, parse_sought_link
+from seeder.commands.sought import MOST_TRACKERS, parse_sought_file, parse_sought_link
 from seeder.commands.tasting import Taste, Taster
 from seeder.errors import FetchFailed, MetainfoError, StorageError
 from seeder.net.addresses import HostPort, compact_endpoint
@@ -213,6 +214,41 @@ async def test_a_tracker_that_is_down(torrent: Torrent, tmp_path: Path) -> None:
     found = await faulty(torrent, tmp_path)
     assert found.verdict == f"No tracker answers: {TRACKER} Connection refused."
     assert not found.works
+
+
+UDP = "udp://127.0.0.1:9/announce"
+
+
+async def test_a_tracker_by_udp_is_not_tried_and_not_called_broken(
+    torrent: Torrent, faults: FaultServer, tmp_path: Path
+) -> None:
+    async with peer(Scripted(torrent)) as endpoint:
+        url = tracker(faults, endpoint)
+        found = await faulty(torrent, tmp_path, UDP, announce_list=bencode([[url.encode()]]))
+    assert found.works
+    assert re.fullmatch("It works: 1 of 1 peer gave a right piece, the first .* s.", found.verdict)
+    assert [(each.url, each.tried) for each in found.trackers] == [(url, True), (UDP, False)]
+
+
+async def test_where_all_trackers_are_by_udp_the_verdict_says_that_none_is_tried(
+    torrent: Torrent, tmp_path: Path
+) -> None:
+    found = await faulty(torrent, tmp_path, UDP)
+    reason = "isn't tried: only trackers by HTTP are"
+    assert found.verdict == f"No tracker is tried: {UDP} {reason}."
+    assert not found.works
+
+
+async def test_many_trackers_by_udp_leave_room_for_the_one_by_http(
+    torrent: Torrent, faults: FaultServer, tmp_path: Path
+) -> None:
+    tiers = [[f"{UDP}/{number}".encode()] for number in range(MOST_TRACKERS)]
+    async with peer(Scripted(torrent)) as endpoint:
+        url = tracker(faults, endpoint)
+        tiers.append([url.encode()])
+        found = await faulty(torrent, tmp_path, UDP, announce_list=bencode(tiers))
+    assert found.works
+    assert len(found.trackers) == MOST_TRACKERS
 
 
 async def test_a_tracker_that_refuses(
