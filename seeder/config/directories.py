@@ -49,15 +49,18 @@ CACHE = _Directory(
 def default_directory(which: _Directory, instance: str | None, *, of_units: bool = False) -> str:
     """Return systemd's directory (the first of its list), else one below the home directory.
 
-    `of_units` says that the units' is meant before that, if there is one.
+    `of_units` says that the units' is meant before that, unless only that below home is there.
     """
     own = f"/{instance}" if instance else ""
     if found := _of_systemd(which):
         return found
-    # To whom it is closed, it is there all the same.
-    if of_units and os.path.lexists(which.of_units):
+    below_home = f"~/{which.below_home}"
+    # To whom it is closed, it is there all the same. Before the service's first start neither is.
+    if of_units and (
+        os.path.lexists(which.of_units) or not os.path.lexists(os.path.expanduser(below_home))
+    ):
         return f"{which.of_units}{own}"
-    return f"~/{which.below_home}{own}"
+    return f"{below_home}{own}"
 
 
 def is_of_units(path: Path | None) -> bool:

@@ -148,6 +148,7 @@ def test_who_asks_by_the_units_file_finds_the_directories_of_the_service(
     units: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = tmp_path / "home/.local/state/seeder"
+    own.mkdir(parents=True)
     assert load(units, beside=True).state_directory == own, "there is no service"
     (tmp_path / "var/state").mkdir(parents=True)
     (tmp_path / "var/cache").mkdir()
@@ -161,6 +162,16 @@ def test_who_asks_by_the_units_file_finds_the_directories_of_the_service(
     assert load(copy, beside=True).state_directory == own, "another file is of another node"
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "said"))
     assert load(units, beside=True).state_directory == tmp_path / "said"
+
+
+def test_before_its_first_start_the_directories_of_the_service_are_meant_too(
+    units: Path, tmp_path: Path
+) -> None:
+    config = load(units, beside=True)
+    assert config.state_directory == tmp_path / "var/state"
+    assert config.cache.directory == tmp_path / "var/cache"
+    own = tmp_path / "home/.local/state/seeder"
+    assert load(units).state_directory == own, "the node itself goes by what systemd says"
 
 
 def test_instances_of_the_units_are_looked_for_in_their_directory(
