@@ -72,6 +72,29 @@ async def main():
 import trio.testing
 trio.run(main)
 """
+STOPS_THAT_STAND_STILL = """
+import time
+room.PATIENCE = 0.001
+
+async def stand_still():
+    try:
+        await trio.sleep_forever()
+    finally:
+        time.sleep(0.01)
+
+async def main():
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(crashes.watch_stop)
+        for _ in range(3):
+            nursery.start_soon(stand_still)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+import trio.testing
+with crashes.heeding_stops():
+    for _ in range(50):
+        trio.run(main)
+"""
 DAEMON = """
 from seeder.cli import main
 from seeder.daemon import run
@@ -139,6 +162,11 @@ def test_so_does_one_that_no_signal_asked_for(tmp_path: Path) -> None:
     with started(STOP_OF_NOBODY, tmp_path / "log") as program:
         assert program.wait(30) == 1
         assert "the stop took more than 0.1 s" in program.output().splitlines()[-1]
+
+
+def test_a_loop_that_stood_still_for_long_is_not_broken(tmp_path: Path) -> None:
+    with started(STOPS_THAT_STAND_STILL, tmp_path / "log") as program:
+        assert program.wait(60) == 0, program.output()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
